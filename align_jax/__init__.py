@@ -1,0 +1,1 @@
+"""Alignment of multimodal language models with human preference, in JAX."""

@@ -1,0 +1,170 @@
+"""The canonical record: what every source yields, whatever the file it comes from."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+IMAGE_MARK = "<image>"
+FIELDS = ("id", "prompt", "image", "images", "chosen", "rejected")
+
+
+class RecordError(ValueError):
+    """One record is broken: it is skipped and counted (data/rejects.py), the others go on.
+
+    Attributes:
+      where: file and row, the identity of the culprit.
+      reason: field, what is wrong with it, what to do.
+    """
+
+    def __init__(self, where: str, reason: str):
+        super().__init__(where, reason)  # both, so that the exception survives pickling on its way out of a worker
+        self.where = where
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """A prompt about some images, and up to two answers to it.
+
+    `prompt` may hold `<image>` marks, one for each image, where the images belong; without marks they come first.
+    """
+
+    id: str
+    prompt: str
+    images: tuple[bytes | str, ...] = ()  # encoded files, or paths of them
+    chosen: str | None = None
+    rejected: str | None = None
+    meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    where: str = ""  # file and row, for messages
+
+    @property
+    def place(self) -> str:
+        """`where`, or the id for records that come from no file."""
+        return self.where or f"record {self.id!r}"
+
+
+class Source(Protocol):
+    """Random access to records. Must be picklable, and cheaply so: each worker process receives a copy."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Record: ...  # raises RecordError for a broken row
+
+
+def parse_record(row: Mapping[str, Any], where: str, root: Path, default_id: str = "") -> Record:
+    """Checks a row of the canonical schema.
+
+    Args:
+      row: `prompt` (text); optional `id`, `images` (a list) or `image` (a single one), `chosen`, `rejected`. An image
+        is a path relative to `root`, encoded bytes, or `{"bytes": ..., "path": ...}`. Null counts as absent. All other
+        keys go to `meta`.
+      where: file and row, for messages.
+      root: folder that image paths are relative to, and may not leave.
+      default_id: the id of rows that have none; the source passes its row number.
+
+    Raises:
+      RecordError: names the field, what is wrong with it, and what to do.
+    """
+    if not isinstance(row, Mapping):
+        raise RecordError(where, f"the row is {_kind(row)}: write an object with at least 'prompt'")
+    if row.get("prompt") is None:
+        raise RecordError(where, f"'prompt' is missing: add or rename it (the row has: {_listed(row)})")
+    prompt = _text(row, "prompt", where)
+    images = _images(row, where, root)
+    check_marks(prompt, len(images), where)
+    return Record(
+        id=_id(row, where) or default_id or where,
+        prompt=prompt,
+        images=images,
+        chosen=_text(row, "chosen", where),
+        rejected=_text(row, "rejected", where),
+        meta={key: value for key, value in row.items() if key not in FIELDS},
+        where=where,
+    )
+
+
+def check_marks(prompt: str, num_images: int, where: str) -> None:
+    """Raises RecordError unless `prompt` has no `<image>` mark, or exactly one for each image."""
+    marks = prompt.count(IMAGE_MARK)
+    if marks and marks != num_images:
+        raise RecordError(
+            where,
+            f"'prompt' has {marks} {IMAGE_MARK} marks for {num_images} images: write one mark for each image, or no "
+            "mark at all to put the images first",
+        )
+
+
+def _text(row: Mapping[str, Any], field: str, where: str) -> str | None:
+    value = row.get(field)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise RecordError(where, f"{field!r} is {_kind(value)}: it must be one string")
+    if not value.strip():
+        raise RecordError(where, f"{field!r} is empty: fill it in, or leave the row out")
+    return value
+
+
+def _id(row: Mapping[str, Any], where: str) -> str:
+    value = row.get("id")
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise RecordError(where, f"'id' is {_kind(value)}: it must be a string or a whole number")
+    return str(value)
+
+
+def _images(row: Mapping[str, Any], where: str, root: Path) -> tuple[bytes | str, ...]:
+    one, several = row.get("image"), row.get("images")
+    if one is not None and several is not None:
+        raise RecordError(where, "has both 'image' and 'images': keep one of them")
+    if several is None:
+        return () if one is None else (_image(one, "'image'", where, root),)
+    if not isinstance(several, list | tuple):
+        raise RecordError(
+            where, f"'images' is {_kind(several)}: it must be a list; a single image may go into 'image'"
+        )
+    return tuple(_image(image, f"'images'[{i}]", where, root) for i, image in enumerate(several))
+
+
+def _image(image: Any, field: str, where: str, root: Path) -> bytes | str:
+    if isinstance(image, Mapping):
+        image = image.get("bytes") or image.get("path")
+    if isinstance(image, bytes | bytearray | memoryview) and len(image):
+        return bytes(image)
+    if not isinstance(image, str) or not image:
+        kind = "empty" if not image else _kind(image)
+        raise RecordError(
+            where, f"{field} is {kind}: it must be a path, encoded bytes, or an object with one of these"
+        )
+    if image.startswith(("http://", "https://", "gs://", "s3://", "data:")):
+        scheme = image.partition(":")[0]
+        raise RecordError(where, f"{field} is a {scheme}: address, only files are read: save it below {root} first")
+    # As text, without following links: people do link picture folders into their data root.
+    root_path, path = os.path.abspath(root), os.path.abspath(os.path.join(root, image))
+    if os.path.commonpath([root_path, path]) != root_path:
+        raise RecordError(
+            where, f"{field} {image!r} leaves the data root {root_path}: pass a `root` that holds all images"
+        )
+    return path
+
+
+def _kind(value: Any) -> str:
+    names = {
+        bool: "a truth value",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        dict: "an object",
+    }
+    return "null" if value is None else names.get(type(value), f"of type {type(value).__name__}")
+
+
+def _listed(row: Mapping[str, Any]) -> str:
+    return ", ".join(map(str, row)) or "nothing"

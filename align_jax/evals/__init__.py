@@ -1,0 +1,1 @@
+"""Benchmarks as plain functions: one file each. They read predictions, never a model."""

@@ -1,0 +1,1 @@
+"""Models as pure functions. The only package that imports flax."""

@@ -1,0 +1,103 @@
+"""Checkpoints of a run: parameters, optimizer, data iterator and config, in one directory of steps."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import grain
+import jax
+import orbax.checkpoint as ocp
+
+from align_jax.train.state import TrainState
+from align_jax.types import Params
+
+
+class CheckpointError(ValueError):
+    """A directory is not a checkpoint, or does not fit."""
+
+
+def directory(workdir: str | Path) -> Path:
+    """Where a run keeps its checkpoints."""
+    return Path(workdir).absolute() / "checkpoints"
+
+
+class Checkpointer:
+    """Saves in the background, keeps the newest few, and restores the newest."""
+
+    def __init__(self, workdir: str | Path, *, keep: int = 2, save_every: int = 100):
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, save_interval_steps=save_every, enable_async_checkpointing=True
+        )
+        self.manager = ocp.CheckpointManager(directory(workdir), options=options)
+
+    def latest(self) -> int | None:
+        """Newest step that was saved whole, or None."""
+        return self.manager.latest_step()
+
+    def save(
+        self, step: int, state: TrainState, data: Any, config: Mapping[str, Any], *, force: bool = False
+    ) -> None:
+        """Saves if `step` is due or forced, and not there yet; returns before the files are written."""
+        if self.latest() == step or not (force or self.manager.should_save(step)):
+            return
+        items = {
+            "params": ocp.args.StandardSave(state.params),
+            "optimizer": ocp.args.StandardSave(state.opt_state),
+            "data": grain.checkpoint.CheckpointSave(data),
+            "config": ocp.args.JsonSave(dict(config)),
+        }
+        self.manager.save(step, args=ocp.args.Composite(**items), force=force)
+
+    def restore(self, state: TrainState, data: Any) -> TrainState:
+        """The newest checkpoint, laid out like `state` (arrays or shapes with shardings); moves `data` to its place."""
+        step = self.latest()
+        items = {
+            "params": ocp.args.StandardRestore(_abstract(state.params)),
+            "optimizer": ocp.args.StandardRestore(_abstract(state.opt_state)),
+            "data": grain.checkpoint.CheckpointRestore(data),
+        }
+        restored = self.manager.restore(step, args=ocp.args.Composite(**items))
+        step = jax.device_put(jax.numpy.asarray(step, jax.numpy.int32), state.step.sharding)
+        return TrainState(step, restored["params"], restored["optimizer"])
+
+    def close(self) -> None:
+        """Waits for what is still being written."""
+        self.manager.wait_until_finished()
+        self.manager.close()
+
+
+def load_params(workdir: str | Path, like: Params, step: int | None = None) -> Params:
+    """Only the parameters of a run, laid out like `like`.
+
+    Raises:
+      CheckpointError: no checkpoint there, or one of another model.
+    """
+    path = _step_path(workdir, step) / "params"
+    try:
+        return ocp.StandardCheckpointer().restore(path, _abstract(like))
+    except ValueError as error:
+        raise CheckpointError(f"{path} holds another model than the one asked for: {error}") from None
+
+
+def load_config(workdir: str | Path, step: int | None = None) -> dict[str, Any]:
+    """The config that a run was made with.
+
+    Raises:
+      CheckpointError: no checkpoint there.
+    """
+    return json.loads(next((_step_path(workdir, step) / "config").iterdir()).read_text())
+
+
+def _step_path(workdir: str | Path, step: int | None) -> Path:
+    path = directory(workdir)
+    steps = sorted(int(p.name) for p in path.iterdir() if p.name.isdigit()) if path.is_dir() else []
+    if not steps:
+        raise CheckpointError(f"{workdir} is not the workdir of a run: it has no checkpoints/<step> folder")
+    if step is not None and step not in steps:
+        raise CheckpointError(f"{workdir} has no checkpoint of step {step}; it has {steps}")
+    return path / str(steps[-1] if step is None else step)
+
+
+def _abstract(tree: Any) -> Any:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree)

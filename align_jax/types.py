@@ -1,0 +1,197 @@
+"""The types that every part of the project speaks. Imports nothing of ours.
+
+Shapes: B prompts, P prompt tokens, K completions of each prompt, R completion tokens, N pictures of a prompt.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Params = Any  # a nested dict of arrays
+Cache = Any  # keys and values of a prompt and its completions, as the model lays them out
+T = TypeVar("T")
+
+
+def pytree(cls: type[T]) -> type[T]:
+    """Class decorator: a frozen dataclass whose fields are all pytree children."""
+    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
+
+
+@pytree
+class Media:
+    """The pictures of each prompt, in the order of their placeholders in the prompt."""
+
+    pixels: jax.Array  # f32[B, N, H, W, C], as the vision tower takes them
+
+
+@pytree
+class PromptTree:
+    """One prompt with its media and K completions of it: the unit of work.
+
+    A completion attends to the prompt and to itself. Position r of `tokens` predicts position r of `targets`:
+    the shift by one is made in data/pack.py and nowhere else. Padding may stand on either side of the prompt.
+    """
+
+    prompt: jax.Array  # i32[B, P] text and media placeholders, without the last token of the prompt
+    prompt_mask: jax.Array  # f32[B, P]
+    media: Media | None
+    tokens: jax.Array  # i32[B, K, R] last token of the prompt, then the completion without its last token
+    targets: jax.Array  # i32[B, K, R] the completion
+    mask: jax.Array  # f32[B, K, R] 1 where a target counts
+
+
+@pytree
+class Scores:
+    """Log-probabilities of completions under one model; 0 where masked. `[..., R]` is `[B, K, R]` or `[B, R]`."""
+
+    logps: jax.Array  # f32[..., R]
+    mask: jax.Array  # f32[..., R]
+    entropy: jax.Array | None = None  # f32[..., R] of the next-token distribution, in nats
+
+    @property
+    def total(self) -> jax.Array:
+        """f32[...]: log-probability of the whole completion."""
+        return self.logps.sum(-1)
+
+    @property
+    def length(self) -> jax.Array:
+        """f32[...]: number of tokens that count."""
+        return self.mask.sum(-1)
+
+    @property
+    def mean(self) -> jax.Array:
+        """f32[...]: log-probability per token; 0 for an empty completion."""
+        return self.total / jnp.maximum(self.length, 1.0)
+
+    def completion(self, k: int) -> "Scores":
+        """Scores `[B, R]` of the k-th completion of every tree."""
+        return jax.tree.map(lambda x: x[:, k], self)
+
+
+@pytree
+class Pair(Generic[T]):
+    chosen: T
+    rejected: T
+
+
+@pytree
+class Mean:
+    """A mean that is not divided yet, so that it adds over microbatches, hosts and evaluation steps."""
+
+    total: jax.Array  # f32[]
+    count: jax.Array  # f32[]
+
+    @classmethod
+    def of(cls, values: jax.Array, weight: jax.Array) -> "Mean":
+        """Weighted mean of `values`; both of the same shape. What weighs 0 may be anything but is never read."""
+        values = jnp.where(weight > 0, values, 0.0)
+        return cls(jnp.sum(values * weight), jnp.sum(weight))
+
+    def __add__(self, other: "Mean") -> "Mean":
+        return Mean(self.total + other.total, self.count + other.count)
+
+    @property
+    def value(self) -> jax.Array:
+        """The mean; 0 where nothing was counted."""
+        return self.total / jnp.where(self.count == 0, 1.0, self.count)
+
+
+class Policy(NamedTuple):
+    """A model as pure functions, in the manner of `optax.GradientTransformation`."""
+
+    init: Callable[[jax.Array, PromptTree], Params]
+    hidden: Callable[[Params, PromptTree], jax.Array]  # -> [B, K, R, D], one state for each target
+    unembed: Callable[[Params, jax.Array], jax.Array]  # [..., D] -> f32[..., V]
+    # (params, prompt, prompt_mask, media, K, R) -> cache of the prompt, with room for K completions of R tokens
+    prefill: Callable[[Params, jax.Array, jax.Array, Media | None, int, int], Cache]
+    # (params, cache, i32[B, K] token, step) -> ([B, K, D], cache)
+    decode: Callable[[Params, Cache, jax.Array, jax.Array], tuple[jax.Array, Cache]]
+
+
+@dataclasses.dataclass
+class Example:
+    """One record after its text was tokenised and its pictures were read; host memory, not yet padded."""
+
+    id: str
+    prompt: np.ndarray  # i32[p] the whole prompt, media placeholders expanded
+    images: np.ndarray  # f32[n, H, W, C]; n may be 0
+    completions: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)  # "chosen" -> i32[r], ends with EOS
+    views: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)  # other pictures for the same text
+
+
+class PackTree(Protocol):
+    """Pads examples into one tree of static shape: completion k of the tree is `example.completions[names[k]]`.
+
+    `view` names the entry of `Example.views` to take the pictures from; None takes `Example.images`.
+    Rows past the last example are padding, with a mask of zeros.
+    """
+
+    batch_size: int
+    completion_length: int
+
+    def __call__(
+        self, examples: Sequence[Example], completions: Sequence[str], view: str | None = None
+    ) -> PromptTree: ...
+
+
+class Batch(Protocol):
+    """What a loss reads, besides scores. A new view of the data is a new batch class beside its loss."""
+
+    weight: jax.Array  # f32[B]; 0 on padding rows
+
+    @classmethod
+    def pack(cls, examples: Sequence[Example], pack_tree: PackTree) -> "Batch": ...
+
+    def trees(self) -> tuple[PromptTree, ...]:
+        """What must be scored."""
+
+    def group(self, scores: tuple[Scores, ...]) -> Any:
+        """Scores of `trees()`, put back into the form that the loss reads."""
+
+
+def row_weight(examples: Sequence[Example], batch_size: int) -> np.ndarray:
+    """f32[batch_size]: 1 for rows that hold an example, 0 for padding rows."""
+    return (np.arange(batch_size) < len(examples)).astype(np.float32)
+
+
+@pytree
+class CompletionBatch:
+    """One completion of each prompt (`completions["chosen"]`): supervised fine-tuning, and methods without pairs."""
+
+    tree: PromptTree  # K = 1
+    weight: jax.Array
+
+    @classmethod
+    def pack(cls, examples: Sequence[Example], pack_tree: PackTree) -> "CompletionBatch":
+        return cls(pack_tree(examples, ("chosen",)), row_weight(examples, pack_tree.batch_size))
+
+    def trees(self) -> tuple[PromptTree, ...]:
+        return (self.tree,)
+
+    def group(self, scores: tuple[Scores, ...]) -> Scores:
+        return scores[0].completion(0)
+
+
+@pytree
+class PreferenceBatch:
+    """A chosen and a rejected completion of each prompt."""
+
+    tree: PromptTree  # K = 2: chosen, rejected
+    weight: jax.Array
+
+    @classmethod
+    def pack(cls, examples: Sequence[Example], pack_tree: PackTree) -> "PreferenceBatch":
+        return cls(pack_tree(examples, ("chosen", "rejected")), row_weight(examples, pack_tree.batch_size))
+
+    def trees(self) -> tuple[PromptTree, ...]:
+        return (self.tree,)
+
+    def group(self, scores: tuple[Scores, ...]) -> Pair[Scores]:
+        return Pair(scores[0].completion(0), scores[0].completion(1))
+
+
+Metrics = Mapping[str, Mean]

@@ -1,0 +1,68 @@
+"""Settings that all configs share. Everything here can be overridden: --config.optimizer.learning_rate=1e-4"""
+
+from ml_collections import ConfigDict, config_dict
+
+
+def base() -> ConfigDict:
+    """A run of the small model on pairs of the quickstart; a method's config changes what it needs to."""
+    config = ConfigDict()
+    config.seed = 0
+    config.steps = 100
+    config.batch_size = 32  # rows over all hosts
+    config.microbatches = 1  # parts that a batch is cut into, to save memory
+    config.score_chunk = 128  # completion positions whose logits exist at a time
+    config.init_from = ""  # workdir of a run whose last checkpoint is the start; gives model and tokenizer too
+    config.init_vision = ""  # folder of a pretrained vision tower, for a model from scratch
+    config.frozen = ("^vision/",)  # patterns of parameter paths
+    config.reference = "frozen"  # or "none"
+    config.loss = ()  # one or more of dict(name=..., weight=..., hyper-parameters)
+    config.model = small_model()
+    config.tokenizer = ConfigDict({"vocab_size": 512})  # of a model from scratch; its words come from the data
+    config.image = ConfigDict({"size": 32, "grid": 2})  # resized to grid x grid tiles of the vision tower's size
+    config.data = ConfigDict(
+        {
+            "source": {"name": config_dict.placeholder(str)},  # and what the source takes, see align_jax/data/sources
+            "prompt_length": 24,  # tokens, placeholders of pictures included
+            "completion_length": 24,
+            "max_images": 1,
+            "views": {},  # other pictures for the same text: view -> dict(name="corrupt:...", hyper-parameters)
+            "workers": 0,  # processes that read and decode
+            "max_reject_fraction": 0.01,  # of records that may be broken
+        }
+    )
+    config.optimizer = ConfigDict(
+        {
+            "learning_rate": 2e-4,
+            "warmup": 0.1,
+            "schedule": "cosine",
+            "b1": 0.9,
+            "b2": 0.999,
+            "weight_decay": 0.0,
+            "clip_norm": 1.0,
+        }
+    )
+    config.mesh = ConfigDict({"data": 1, "fsdp": -1, "tensor": 1})  # -1: all that is left
+    config.checkpoint = ConfigDict({"keep": 2, "save_every": 500})
+    config.log_every = 10
+    config.samples = ConfigDict({"every": 0, "count": 4})  # pictures with the model's words, in TensorBoard
+    return config
+
+
+def small_model() -> ConfigDict:
+    """A LLaVA of 0.8 M parameters: it trains on a CPU, with the code that trains the large ones."""
+    return ConfigDict(
+        {
+            "vision": {"image_size": 32, "patch_size": 8, "dim": 64, "layers": 2, "heads": 4, "mlp_dim": 128, "unroll": 2},
+            "projector": {"dim": 128, "hidden_dim": 128, "pool": 4},
+            "decoder": {
+                "dim": 128,
+                "layers": 2,
+                "heads": 4,
+                "kv_heads": 2,
+                "head_dim": 32,
+                "mlp_dim": 384,
+                "unroll": 2,
+                "remat": False,
+            },
+        }
+    )

@@ -1,0 +1,23 @@
+"""Supervised fine-tuning on the scenes' captions and questions: the model that the quickstart aligns.
+
+    python experiments/train.py --config=configs/sft.py --workdir=runs/sft \
+        --config.data.source.data_dir=runs/quickstart/data/scenes/...
+
+One minute on two CPU cores.
+"""
+
+from configs import common
+
+
+def get_config():
+    config = common.base()
+    config.steps = 400
+    config.batch_size = 128
+    config.loss = (dict(name="sft"),)
+    config.reference = "none"
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.weight_decay = 0.01
+    config.data.source = dict(
+        name="scenes", data_dir="", split="sft", kinds=dict(caption=2.0, existence=1.0, official=1.0)
+    )
+    return config

@@ -1,0 +1,104 @@
+import pickle
+from pathlib import Path
+
+import pytest
+
+from align_jax.data.records import RecordError, parse_record
+
+ROOT = Path("/data")
+
+
+def parse(**row):
+    return parse_record(row, "pairs.jsonl:7", ROOT, default_id="7")
+
+
+def reason(**row):
+    with pytest.raises(RecordError) as error:
+        parse(**row)
+    assert error.value.where == "pairs.jsonl:7"
+    assert str(error.value).startswith("pairs.jsonl:7: ")
+    return error.value.reason
+
+
+def test_a_full_row_is_taken_over():
+    record = parse(id=3, prompt="What?", images=["a/b.png"], chosen="yes", rejected="no", margin=0.5)
+    assert (record.id, record.prompt, record.chosen, record.rejected) == ("3", "What?", "yes", "no")
+    assert record.images == ("/data/a/b.png",)
+    assert record.meta == {"margin": 0.5}
+    assert record.place == "pairs.jsonl:7"
+
+
+def test_id_defaults_to_the_row_and_null_counts_as_absent():
+    record = parse(id=None, prompt="What?", image=None, chosen=None)
+    assert record.id == "7"
+    assert record.images == ()
+    assert record.chosen is None
+
+
+def test_missing_prompt_names_the_keys_there_are():
+    assert "'prompt' is missing" in reason(question="What?", answer="yes")
+    assert "question, answer" in reason(question="What?", answer="yes")
+
+
+@pytest.mark.parametrize(
+    "field, value, kind",
+    [
+        ("prompt", 3, "a number"),
+        ("chosen", ["yes"], "a list"),
+        ("rejected", {"a": 1}, "an object"),
+        ("id", 1.5, "a number"),
+    ],
+)
+def test_wrong_type_names_the_field_and_the_type(field, value, kind):
+    assert f"{field!r} is {kind}" in reason(**{"prompt": "What?", field: value})
+
+
+@pytest.mark.parametrize("field", ["prompt", "chosen", "rejected"])
+def test_empty_text_is_an_error(field):
+    assert f"{field!r} is empty" in reason(**{"prompt": "What?", field: " \n"})
+
+
+def test_a_row_that_is_no_object_is_an_error():
+    with pytest.raises(RecordError, match="the row is a list"):
+        parse_record(["What?"], "x:1", ROOT)
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "a/../../secret.png", "/database/x.png"])
+def test_image_paths_may_not_leave_the_root(path):
+    assert "leaves the data root /data" in reason(prompt="What?", image=path)
+
+
+@pytest.mark.parametrize("path", ["/data/x.png", "a/../x.png", "./x.png"])
+def test_image_paths_inside_the_root_may_be_written_in_any_way(path):
+    assert parse(prompt="What?", image=path).images == ("/data/x.png",)
+
+
+@pytest.mark.parametrize("address", ["https://host/x.png", "data:image/png;base64,AAAA"])
+def test_addresses_are_not_images(address):
+    assert "only files are read" in reason(prompt="What?", images=[address])
+
+
+@pytest.mark.parametrize("image, kind", [(3, "a number"), ("", "empty"), ({"bytes": b"", "path": None}, "empty")])
+def test_an_image_must_be_a_path_or_bytes(image, kind):
+    assert f"'images'[1] is {kind}" in reason(prompt="What?", images=["a.png", image])
+
+
+def test_images_must_be_a_list_and_stand_in_one_place():
+    assert "'images' is a string" in reason(prompt="What?", images="a.png")
+    assert "both 'image' and 'images'" in reason(prompt="What?", image="a.png", images=["a.png"])
+
+
+def test_bytes_win_over_the_path_beside_them():
+    assert parse(prompt="What?", image={"bytes": b"PNG", "path": "../x.png"}).images == (b"PNG",)
+    assert parse(prompt="What?", image={"bytes": None, "path": "x.png"}).images == ("/data/x.png",)
+
+
+def test_marks_must_match_the_images():
+    assert "2 <image> marks for 1 images" in reason(prompt="<image><image> What?", image="a.png")
+    assert "1 <image> marks for 0 images" in reason(prompt="<image> What?")
+    assert len(parse(prompt="What?", images=["a.png", "b.png"]).images) == 2
+
+
+def test_errors_survive_pickling():
+    error = pickle.loads(pickle.dumps(RecordError("x:1", "broken")))
+    assert (error.where, error.reason, str(error)) == ("x:1", "broken", "x:1: broken")

@@ -1,0 +1,35 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from align_jax.losses import Objective
+from align_jax.losses.mdpo import ImagePairBatch
+from align_jax.types import Mean
+
+
+def test_every_term_of_a_mixture_keeps_its_denominator():
+    objective = Objective.build([{"name": "dpo"}, {"name": "chosen_nll", "weight": 0.5}])
+    means = Mean(jnp.asarray(6.0), jnp.asarray(3.0)), Mean(jnp.asarray(20.0), jnp.asarray(10.0))
+    np.testing.assert_allclose(objective.value(means, [m.count for m in means]), 6 / 3 + 0.5 * 20 / 10)
+
+
+def test_a_mixture_reads_the_most_special_batch():
+    assert Objective.build([{"name": "chosen_nll"}, {"name": "mdpo"}]).batch is ImagePairBatch
+
+
+@pytest.mark.parametrize(
+    "terms, message",
+    [
+        ({"name": "dpo", "betta": 1.0}, "does not take betta; it takes: beta, label_smoothing"),
+        ({"name": "dpoo"}, "nothing is called 'dpoo'.*dpo"),
+        ([{"name": "sft"}, {"name": "dpo"}], "unrelated classes"),
+        ([{"name": "dpo"}, {"name": "dpo"}], "each once"),
+    ],
+)
+def test_a_wrong_objective_is_refused_with_what_would_be_right(terms, message):
+    with pytest.raises(ValueError, match=message):
+        Objective.build(terms)
+
+
+def test_a_dotted_name_reaches_a_file_outside_of_the_package():
+    assert Objective.build({"name": "align_jax.losses.dpo", "beta": 0.2}).losses[0].keywords == {"beta": 0.2}

@@ -1,0 +1,53 @@
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from align_jax import registry
+from align_jax.data.media import read_image
+from align_jax.data.records import Record
+from align_jax.preferences.save import save
+
+
+def png(value):
+    data = io.BytesIO()
+    Image.fromarray(np.full((4, 4, 3), value, np.uint8)).save(data, "PNG")
+    return data.getvalue()
+
+
+RECORD = Record("1", "what?", (png(9),), chosen="this", rejected="thät", meta={"kind": "caption", "objects": ["a"]})
+
+
+def test_what_is_saved_is_read_back_by_the_source(tmp_path):
+    other = dataclasses.replace(RECORD, id="2", rejected=None, images=())
+    assert save(tmp_path / "sub" / "pairs.jsonl", [RECORD, other]) == 2
+    source = registry.build("align_jax.data.sources", "jsonl", path=str(tmp_path / "sub" / "pairs.jsonl"))()
+    for got, expected in zip((source[0], source[1]), (RECORD, other), strict=True):
+        assert dataclasses.replace(got, images=(), where="") == dataclasses.replace(expected, images=())
+    assert (read_image(source[0].images[0]) == 9).all() and source[1].images == ()
+
+
+def test_records_with_the_same_image_share_one_file(tmp_path):
+    save(tmp_path / "pairs.jsonl", [RECORD, RECORD, dataclasses.replace(RECORD, images=(png(1), png(2)))])
+    assert len(list((tmp_path / "pairs_images").iterdir())) == 3
+
+
+def test_image_paths_are_written_relative_to_the_file(tmp_path):
+    (tmp_path / "in.png").write_bytes(png(3))
+    save(tmp_path / "pairs.jsonl", [dataclasses.replace(RECORD, images=(str(tmp_path / "in.png"),))])
+    assert json.loads((tmp_path / "pairs.jsonl").read_text())["images"] == ["in.png"]
+    with pytest.raises(ValueError, match="outside"):
+        save(tmp_path / "sub" / "pairs.jsonl", [dataclasses.replace(RECORD, images=(str(tmp_path / "in.png"),))])
+
+
+def test_a_failure_leaves_the_old_file_and_no_other(tmp_path):
+    save(tmp_path / "pairs.jsonl", [dataclasses.replace(RECORD, images=())])
+    before = (tmp_path / "pairs.jsonl").read_text()
+    broken = dataclasses.replace(RECORD, images=(), meta={"prompt": "twice"})
+    with pytest.raises(ValueError, match="prompt"):
+        save(tmp_path / "pairs.jsonl", [RECORD, broken])
+    assert (tmp_path / "pairs.jsonl").read_text() == before
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["pairs.jsonl"]

@@ -1,0 +1,79 @@
+"""A model and batches that are small enough for tests, and shared so that each function compiles once."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from align_jax.models import mllm
+from align_jax.types import Example, Media, PromptTree
+
+VOCAB, IMAGE_TOKEN, EOS = 40, 3, 2
+CONFIG = mllm.MLLMConfig.from_dict(
+    {
+        "image_token": IMAGE_TOKEN,
+        "decoder": dict(vocab_size=VOCAB, dim=16, layers=2, heads=4, kv_heads=2, head_dim=8, mlp_dim=32),
+        "vision": dict(image_size=8, patch_size=4, dim=16, layers=1, heads=2, mlp_dim=16),
+        "projector": dict(dim=16, hidden_dim=16),
+    }
+)
+
+
+@functools.cache
+def policy():
+    return mllm.build(CONFIG)
+
+
+@functools.cache
+def params(seed: int = 0):
+    """Every parameter random, so that no part is silent at initialisation."""
+    init = policy().init(jax.random.key(seed), tree(1, 1))
+    leaves, treedef = jax.tree.flatten(init)
+    keys = jax.random.split(jax.random.key(seed + 100), len(leaves))
+    noisy = [x + 0.1 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(treedef, noisy)
+
+
+def tree(rows: int = 3, completions: int = 2, seed: int = 0, length: int = 6) -> PromptTree:
+    """Ragged prompts, with padding on either side, each with one picture; ragged completions."""
+    rng = np.random.default_rng(seed)
+    P = 9
+    prompt = rng.integers(5, VOCAB, (rows, P))
+    prompt_mask = np.ones((rows, P), np.float32)
+    prompt[:, 2:6] = IMAGE_TOKEN
+    if rows > 1:
+        prompt_mask[1, 7:] = 0
+    if rows > 2:
+        prompt_mask[2, :2] = 0
+    lengths = rng.integers(1, length + 1, (rows, completions, 1))
+    return PromptTree(
+        prompt=jnp.asarray(prompt, jnp.int32),
+        prompt_mask=jnp.asarray(prompt_mask),
+        media=Media(jnp.asarray(rng.normal(size=(rows, 1, 8, 8, 3)), jnp.float32)),
+        tokens=jnp.asarray(rng.integers(5, VOCAB, (rows, completions, length)), jnp.int32),
+        targets=jnp.asarray(rng.integers(5, VOCAB, (rows, completions, length)), jnp.int32),
+        mask=jnp.asarray(np.arange(length) < lengths, jnp.float32),
+    )
+
+
+def examples(count: int, seed: int = 0) -> list[Example]:
+    """Ragged pairs with a picture, a corrupted view of it, and rejected answers that correct the chosen ones."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for i in range(count):
+        prompt = np.concatenate([[1], [IMAGE_TOKEN] * 4, rng.integers(5, VOCAB, rng.integers(1, 5)), [4]])
+        chosen = np.concatenate([rng.integers(5, VOCAB, rng.integers(5, 8)), [EOS]])
+        rejected = chosen.copy()
+        rejected[rng.integers(0, len(rejected) - 1)] = rng.integers(5, VOCAB)
+        images = rng.normal(size=(2, 1, 8, 8, 3)).astype(np.float32)
+        made.append(
+            Example(
+                id=str(i),
+                prompt=prompt.astype(np.int32),
+                images=images[0],
+                completions={"chosen": chosen.astype(np.int32), "rejected": rejected[: rng.integers(4, 9)].astype(np.int32)},
+                views={"corrupted": images[1]},
+            )
+        )
+    return made
