@@ -116,7 +116,7 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
                 "id": name,
                 "image": io.BytesIO(png.getvalue()),
                 "objects": list(scene.objects),
-                "conversations": [dataclasses.asdict(c) for c in conversations],
+                "conversations": [vars(c) for c in conversations],
             }
 
 
