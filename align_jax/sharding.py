@@ -67,6 +67,11 @@ def shardings(mesh: Mesh, specs: Params) -> Params:
     return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs, is_leaf=lambda x: isinstance(x, P))
 
 
+def on(shapes: Params, where: Params) -> Params:
+    """Shapes that also say where the arrays lie: what a checkpoint is restored into."""
+    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, where)
+
+
 def constrain(x: jax.Array, *spec) -> jax.Array:
     """Asks the compiler to lay `x` out by `spec`; does nothing outside `jax.set_mesh`."""
     return x if jax.sharding.get_abstract_mesh().empty else jax.lax.with_sharding_constraint(x, P(*spec))

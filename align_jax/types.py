@@ -5,7 +5,7 @@ Shapes: B prompts, P prompt tokens, K completions of each prompt, R completion t
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -141,6 +141,7 @@ class PackTree(Protocol):
 class Batch(Protocol):
     """What a loss reads, besides scores. A new view of the data is a new batch class beside its loss."""
 
+    completions: ClassVar[tuple[str, ...]]  # of a record: what it must have
     weight: jax.Array  # f32[B]; 0 on padding rows
 
     @classmethod
@@ -162,12 +163,13 @@ def row_weight(examples: Sequence[Example], batch_size: int) -> np.ndarray:
 class CompletionBatch:
     """One completion of each prompt (`completions["chosen"]`): supervised fine-tuning, and methods without pairs."""
 
+    completions: ClassVar = ("chosen",)
     tree: PromptTree  # K = 1
     weight: jax.Array
 
     @classmethod
     def pack(cls, examples: Sequence[Example], pack_tree: PackTree) -> "CompletionBatch":
-        return cls(pack_tree(examples, ("chosen",)), row_weight(examples, pack_tree.batch_size))
+        return cls(pack_tree(examples, cls.completions), row_weight(examples, pack_tree.batch_size))
 
     def trees(self) -> tuple[PromptTree, ...]:
         return (self.tree,)
@@ -180,12 +182,13 @@ class CompletionBatch:
 class PreferenceBatch:
     """A chosen and a rejected completion of each prompt."""
 
+    completions: ClassVar = ("chosen", "rejected")
     tree: PromptTree  # K = 2: chosen, rejected
     weight: jax.Array
 
     @classmethod
     def pack(cls, examples: Sequence[Example], pack_tree: PackTree) -> "PreferenceBatch":
-        return cls(pack_tree(examples, ("chosen", "rejected")), row_weight(examples, pack_tree.batch_size))
+        return cls(pack_tree(examples, cls.completions), row_weight(examples, pack_tree.batch_size))
 
     def trees(self) -> tuple[PromptTree, ...]:
         return (self.tree,)

@@ -22,8 +22,8 @@ def base() -> ConfigDict:
     config.data = ConfigDict(
         {
             "source": {"name": config_dict.placeholder(str)},  # and what the source takes, see align_jax/data/sources
-            "prompt_length": 24,  # tokens, placeholders of pictures included
-            "completion_length": 24,
+            "prompt_length": 16,  # tokens, placeholders of pictures included
+            "completion_length": 18,
             "max_images": 1,
             "views": {},  # other pictures for the same text: view -> dict(name="corrupt:...", hyper-parameters)
             "workers": 0,  # processes that read and decode
@@ -32,6 +32,7 @@ def base() -> ConfigDict:
     )
     config.optimizer = ConfigDict(
         {
+            "name": "adamw",  # or "muon", for models from scratch
             "learning_rate": 2e-4,
             "warmup": 0.1,
             "schedule": "cosine",
@@ -39,6 +40,7 @@ def base() -> ConfigDict:
             "b2": 0.999,
             "weight_decay": 0.0,
             "clip_norm": 1.0,
+            "muon_learning_rate": 0.02,
         }
     )
     config.mesh = ConfigDict({"data": 1, "fsdp": -1, "tensor": 1})  # -1: all that is left
@@ -52,7 +54,7 @@ def small_model() -> ConfigDict:
     """A LLaVA of 0.8 M parameters: it trains on a CPU, with the code that trains the large ones."""
     return ConfigDict(
         {
-            "vision": {"image_size": 32, "patch_size": 8, "dim": 64, "layers": 2, "heads": 4, "mlp_dim": 128, "unroll": 2},
+            "vision": {"image_size": 32, "patch_size": 8, "dim": 96, "layers": 2, "heads": 4, "mlp_dim": 192},
             "projector": {"dim": 128, "hidden_dim": 128, "pool": 4},
             "decoder": {
                 "dim": 128,

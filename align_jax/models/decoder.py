@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 from align_jax.models.attention import Segment, attend, rotary, rotate
+from align_jax.models.linear import Linear
 from align_jax.sharding import BATCH, Rules, constrain
 from align_jax.types import pytree
 
@@ -77,11 +78,11 @@ class GatedMLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        def dense(features: int, name: str) -> nn.Dense:
-            return nn.Dense(features, use_bias=False, dtype=self.config.dtype, name=name)
+        def linear(features: int, name: str) -> Linear:
+            return Linear((features,), dtype=self.config.dtype, name=name)
 
-        hidden = nn.silu(dense(self.config.mlp_dim, "gate")(x)) * dense(self.config.mlp_dim, "up")(x)
-        return dense(self.config.dim, "down")(hidden)
+        hidden = nn.silu(linear(self.config.mlp_dim, "gate")(x)) * linear(self.config.mlp_dim, "up")(x)
+        return linear(self.config.dim, "down")(hidden)
 
 
 class TreeAttention(nn.Module):
@@ -96,7 +97,7 @@ class TreeAttention(nn.Module):
         c = self.config
 
         def project(heads: int, name: str) -> jax.Array:
-            return nn.DenseGeneral((heads, c.head_dim), use_bias=False, dtype=c.dtype, name=name)(x)
+            return Linear((heads, c.head_dim), dtype=c.dtype, name=name)(x)
 
         queries, keys, values = project(c.heads, "query"), project(c.kv_heads, "key"), project(c.kv_heads, "value")
         queries, keys = (rotate(t, context.cos, context.sin) for t in (queries, keys))
@@ -124,8 +125,7 @@ class TreeAttention(nn.Module):
                 segments.append(Segment(past.keys, past.values, written))
             rest = attend(own_queries, segments)
             out.append(rest.reshape(rest.shape[0], -1, *rest.shape[3:]))
-        out = nn.DenseGeneral(c.dim, axis=(-2, -1), use_bias=False, dtype=c.dtype, name="out")(jnp.concatenate(out, 1))
-        return out, (keys, values)
+        return Linear((c.dim,), inputs=2, dtype=c.dtype, name="out")(jnp.concatenate(out, 1)), (keys, values)
 
 
 class DecoderLayer(nn.Module):
@@ -152,7 +152,7 @@ class Decoder(nn.Module):
         self.embed = nn.Embed(c.vocab_size, c.dim, dtype=c.dtype, embedding_init=nn.initializers.normal(0.02))
         self.norm = RMSNorm(c.norm_eps)
         if not c.tie_embeddings:
-            self.head = nn.Dense(c.vocab_size, use_bias=False, dtype=c.dtype)
+            self.head = Linear((c.vocab_size,), dtype=c.dtype)
 
     def unembed(self, hidden: jax.Array) -> jax.Array:
         """[..., dim] -> logits [..., V]."""

@@ -1,6 +1,7 @@
 """A multimodal LLM in the shape of LLaVA: vision tower, projector, decoder. Liu et al. 2023, arXiv:2310.03744."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -84,8 +85,9 @@ class MLLM(nn.Module):
         return self.unembed(self.hidden(tree))
 
 
+@functools.cache
 def build(config: MLLMConfig) -> Policy:
-    """The model as pure functions of `(params, ...)`."""
+    """The model as pure functions of `(params, ...)`. Equal configs give the same object, so nothing compiles twice."""
     model = MLLM(config)
 
     def method(function):
@@ -104,3 +106,15 @@ def rules(config: MLLMConfig) -> Rules:
     """Partition rules for the parameters that a model of these sizes has."""
     vision = vit.rules(config.vision) + projector.rules(config.projector) if config.vision else ()
     return decoder.rules(config.decoder) + vision
+
+
+def matrix_axes(path: str, param: jax.Array) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Input and output axes of a weight matrix, for optimizers that treat matrices as such; None for the rest.
+
+    Embeddings and the head count as the rest, as usual with Muon.
+    """
+    if not path.endswith("kernel") or "head" in path:
+        return None
+    first = 1 if "/layers/" in f"/{path}" else 0  # layers are stacked on axis 0
+    split = param.ndim - 2 if path.endswith("out/kernel") else first  # heads belong to the input of "out"
+    return tuple(range(first, split + 1)), tuple(range(split + 1, param.ndim))

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 from jax.sharding import PartitionSpec as P
 
+from align_jax.models.linear import Linear
 from align_jax.sharding import Rules
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Projector(nn.Module):
         if side % c.pool:
             raise ValueError(f"{side} x {side} patches do not pool by {c.pool}")
         x = features.reshape(M, side // c.pool, c.pool, side // c.pool, c.pool, D).mean((2, 4)).reshape(M, -1, D)
-        x = nn.gelu(nn.Dense(c.hidden_dim, dtype=c.dtype, name="up")(x), approximate=False)
-        return nn.Dense(c.dim, dtype=c.dtype, name="down")(x)
+        x = nn.gelu(Linear((c.hidden_dim,), use_bias=True, dtype=c.dtype, name="up")(x), approximate=False)
+        return Linear((c.dim,), use_bias=True, dtype=c.dtype, name="down")(x)
 
 
 def rules(config: ProjectorConfig) -> Rules:

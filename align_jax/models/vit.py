@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 from align_jax.models.attention import Segment, attend
+from align_jax.models.linear import Linear
 from align_jax.sharding import Rules
 
 def quick_gelu(x: jax.Array) -> jax.Array:
@@ -47,12 +48,14 @@ class VisionLayer(nn.Module):
         c = self.config
         head_shape = (c.heads, c.dim // c.heads)
         y = nn.LayerNorm(c.norm_eps, dtype=c.dtype, name="attention_norm")(x)
-        queries, keys, values = (nn.DenseGeneral(head_shape, dtype=c.dtype, name=n)(y) for n in ("query", "key", "value"))
+        queries, keys, values = (
+            Linear(head_shape, use_bias=True, dtype=c.dtype, name=name)(y) for name in ("query", "key", "value")
+        )
         y = attend(queries[:, None], [Segment(keys, values, jnp.ones((1, 1, 1, 1), bool))])[:, 0]
-        x = x + nn.DenseGeneral(c.dim, axis=(-2, -1), dtype=c.dtype, name="out")(y)
+        x = x + Linear((c.dim,), inputs=2, use_bias=True, dtype=c.dtype, name="out")(y)
         y = nn.LayerNorm(c.norm_eps, dtype=c.dtype, name="mlp_norm")(x)
-        y = nn.Dense(c.mlp_dim, dtype=c.dtype, name="up")(y)
-        return x + nn.Dense(c.dim, dtype=c.dtype, name="down")(ACTIVATIONS[c.activation](y)), None
+        y = Linear((c.mlp_dim,), use_bias=True, dtype=c.dtype, name="up")(y)
+        return x + Linear((c.dim,), use_bias=True, dtype=c.dtype, name="down")(ACTIVATIONS[c.activation](y)), None
 
 
 class VisionTransformer(nn.Module):
@@ -66,7 +69,7 @@ class VisionTransformer(nn.Module):
         if pixels.shape[1:3] != (c.image_size, c.image_size):
             raise ValueError(f"the vision tower takes {c.image_size} x {c.image_size} pixels, not {pixels.shape[1:3]}")
         patches = pixels.reshape(M, side, c.patch_size, side, c.patch_size, -1).swapaxes(2, 3)
-        x = nn.Dense(c.dim, use_bias=False, dtype=c.dtype, name="patch")(patches.reshape(M, side * side, -1))
+        x = Linear((c.dim,), dtype=c.dtype, name="patch")(patches.reshape(M, side * side, -1))
         if c.class_token:
             token = self.param("class_embedding", nn.initializers.normal(0.02), (1, c.dim))
             x = jnp.concatenate([jnp.broadcast_to(token.astype(x.dtype), (M, 1, c.dim)), x], axis=1)

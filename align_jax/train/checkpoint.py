@@ -7,6 +7,7 @@ from typing import Any
 
 import grain
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from align_jax.train.state import TrainState
@@ -49,16 +50,15 @@ class Checkpointer:
         }
         self.manager.save(step, args=ocp.args.Composite(**items), force=force)
 
-    def restore(self, state: TrainState, data: Any) -> TrainState:
-        """The newest checkpoint, laid out like `state` (arrays or shapes with shardings); moves `data` to its place."""
-        step = self.latest()
+    def restore(self, step: int, like: TrainState, data: Any) -> TrainState:
+        """The state of a step, laid out like `like` (shapes with shardings); moves `data` to its place."""
         items = {
-            "params": ocp.args.StandardRestore(_abstract(state.params)),
-            "optimizer": ocp.args.StandardRestore(_abstract(state.opt_state)),
+            "params": ocp.args.StandardRestore(like.params),
+            "optimizer": ocp.args.StandardRestore(like.opt_state),
             "data": grain.checkpoint.CheckpointRestore(data),
         }
         restored = self.manager.restore(step, args=ocp.args.Composite(**items))
-        step = jax.device_put(jax.numpy.asarray(step, jax.numpy.int32), state.step.sharding)
+        step = jax.device_put(np.int32(step), like.step.sharding)
         return TrainState(step, restored["params"], restored["optimizer"])
 
     def close(self) -> None:
@@ -68,16 +68,34 @@ class Checkpointer:
 
 
 def load_params(workdir: str | Path, like: Params, step: int | None = None) -> Params:
-    """Only the parameters of a run, laid out like `like`.
+    """Only the parameters of a run, laid out like `like` (shapes with shardings), whatever mesh they were saved from.
 
     Raises:
       CheckpointError: no checkpoint there, or one of another model.
     """
-    path = _step_path(workdir, step) / "params"
+    return load_tree(_step_path(workdir, step) / "params", like)
+
+
+def save_tree(path: str | Path, tree: Any) -> None:
+    """Writes a tree of arrays into a new folder, and waits for it."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(Path(path).absolute(), tree, force=True)
+
+
+def load_tree(path: str | Path, like: Any) -> Any:
+    """Reads a tree of arrays, laid out like `like`.
+
+    Raises:
+      CheckpointError: nothing there, or another tree.
+    """
+    path = Path(path).absolute()
+    if not path.is_dir():
+        raise CheckpointError(f"{path} does not exist: it should be a folder with saved parameters")
     try:
-        return ocp.StandardCheckpointer().restore(path, _abstract(like))
-    except ValueError as error:
-        raise CheckpointError(f"{path} holds another model than the one asked for: {error}") from None
+        with ocp.StandardCheckpointer() as checkpointer:
+            return checkpointer.restore(path, like)
+    except (ValueError, FileNotFoundError) as error:
+        raise CheckpointError(f"{path} holds no parameters of this model: {error}") from None
 
 
 def load_config(workdir: str | Path, step: int | None = None) -> dict[str, Any]:
@@ -98,6 +116,3 @@ def _step_path(workdir: str | Path, step: int | None) -> Path:
         raise CheckpointError(f"{workdir} has no checkpoint of step {step}; it has {steps}")
     return path / str(steps[-1] if step is None else step)
 
-
-def _abstract(tree: Any) -> Any:
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree)

@@ -1,11 +1,19 @@
 """Optimizers by the numbers that papers report."""
 
+from collections.abc import Callable
+
 import jax
 import optax
+from optax.contrib import MuonDimensionNumbers, muon
+
+from align_jax.sharding import path_name
+
+MatrixAxes = Callable[[str, jax.Array], tuple[tuple[int, ...], tuple[int, ...]] | None]
 
 
-def adamw(
+def build(
     *,
+    name: str = "adamw",
     learning_rate: float,
     steps: int,
     warmup: float = 0.1,
@@ -14,39 +22,68 @@ def adamw(
     b2: float = 0.999,
     weight_decay: float = 0.0,
     clip_norm: float = 1.0,
+    muon_learning_rate: float = 0.02,
+    matrix_axes: MatrixAxes | None = None,
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """AdamW behind clipping by global norm, and its learning-rate schedule.
+    """An optimizer behind clipping by global norm, and its learning-rate schedule.
 
     Args:
+      name: "adamw", or "muon" (https://kellerjordan.github.io/posts/muon/) for the matrices of layers and AdamW for
+        the rest: it needs about half of the steps of AdamW to train a small model from scratch.
       learning_rate: at the peak.
       steps: length of the run.
-      warmup: share of the run in which the rate rises linearly from 0.
+      warmup: share of the run in which the rate rises linearly.
       schedule: "cosine" or "linear" down to 0, or "constant".
-      b1: decay of the first moment.
-      b2: decay of the second moment.
+      b1: decay of AdamW's first moment.
+      b2: decay of its second moment.
       weight_decay: on matrices only; norms and biases are spared.
       clip_norm: of the whole gradient.
+      muon_learning_rate: at the peak, for what Muon updates; follows the same schedule.
+      matrix_axes: for Muon: (path, parameter) -> its input and output axes, or None if it is for AdamW.
 
     Raises:
-      ValueError: unknown schedule.
+      ValueError: unknown optimizer or schedule.
     """
+    rate = _schedule(learning_rate, steps, warmup, schedule)
+    if name == "adamw":
+        inner = optax.adamw(rate, b1=b1, b2=b2, weight_decay=weight_decay, mask=_is_matrix)
+    elif name == "muon":
+
+        def dimension_numbers(params):
+            def of(path, param):
+                axes = matrix_axes(path_name(path), param)
+                return None if axes is None else MuonDimensionNumbers(*axes)
+
+            return jax.tree_util.tree_map_with_path(of, params)
+
+        inner = muon(
+            _schedule(muon_learning_rate, steps, warmup, schedule),
+            adam_learning_rate=rate,
+            adam_b1=b1,
+            adam_b2=b2,
+            weight_decay=weight_decay,
+            weight_decay_mask=_is_matrix,
+            muon_weight_dimension_numbers=dimension_numbers,
+        )
+    else:
+        raise ValueError(f'optimizer.name is "adamw" or "muon", not {name!r}')
+    return optax.chain(optax.clip_by_global_norm(clip_norm), inner), rate
+
+
+def _schedule(peak: float, steps: int, warmup: float, shape: str) -> optax.Schedule:
     warmup_steps = round(warmup * steps)
     rest = max(steps - warmup_steps, 1)
     shapes = {
-        "cosine": lambda: optax.cosine_decay_schedule(learning_rate, rest),
-        "linear": lambda: optax.linear_schedule(learning_rate, 0.0, rest),
-        "constant": lambda: optax.constant_schedule(learning_rate),
+        "cosine": lambda: optax.cosine_decay_schedule(peak, rest),
+        "linear": lambda: optax.linear_schedule(peak, 0.0, rest),
+        "constant": lambda: optax.constant_schedule(peak),
     }
-    if schedule not in shapes:
-        raise ValueError(f"optimizer.schedule is one of {', '.join(shapes)}, not {schedule!r}")
+    if shape not in shapes:
+        raise ValueError(f"optimizer.schedule is one of {', '.join(shapes)}, not {shape!r}")
     # Step 0 already learns: a rate of exactly 0 would waste it.
-    rise = optax.linear_schedule(learning_rate / (warmup_steps + 1), learning_rate, warmup_steps)
-    rate = optax.join_schedules([rise, shapes[schedule]()], [warmup_steps])
+    rise = optax.linear_schedule(peak / (warmup_steps + 1), peak, warmup_steps)
+    return optax.join_schedules([rise, shapes[shape]()], [warmup_steps])
 
-    def is_matrix(params):
-        return jax.tree.map(lambda p: p.ndim > 1, params)
 
-    return optax.chain(
-        optax.clip_by_global_norm(clip_norm),
-        optax.adamw(rate, b1=b1, b2=b2, weight_decay=weight_decay, mask=is_matrix),
-    ), rate
+def _is_matrix(params):
+    return jax.tree.map(lambda p: p.ndim > 1, params)
