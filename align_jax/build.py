@@ -61,8 +61,8 @@ def source(config: ConfigDict) -> Source:
 
 
 def texts(source: Source) -> Iterator[str]:
-    """What a new tokenizer may learn its words from."""
-    for i in range(min(len(source), TOKENIZER_TEXTS)):
+    """What a new tokenizer may learn its words from: records from all over the source, which may be sorted by kind."""
+    for i in range(0, len(source), max(1, len(source) // TOKENIZER_TEXTS)):
         try:
             record = source[i]
         except RecordError:  # training will count and report it
@@ -85,7 +85,9 @@ def model(settings: Mapping[str, Any], template: ChatTemplate) -> Model:
     decoder = {**sizes["decoder"], "vocab_size": -(-template.vocab_size // 64) * 64}
     config = MLLMConfig.from_dict({**sizes, "decoder": decoder, "image_token": template.image_id})
     if config.vision and config.vision.image_size != image["size"]:
-        raise ValueError(f"image.size is {image['size']}, but the vision tower takes {config.vision.image_size} pixels")
+        raise ValueError(
+            f"image.size is {image['size']}, but the vision tower takes {config.vision.image_size} pixels"
+        )
     processor = ImageProcessor(**image) if config.vision else None
     return Model(mllm.build(config), config, template, processor, data["prompt_length"], data["max_images"])
 

@@ -50,7 +50,10 @@ def train(config: ConfigDict, workdir: str | Path, *, console: Console | None = 
         raise ValueError(f"{', '.join(objective.names)} needs a reference: set config.reference to 'frozen'")
     mesh, source, settings = build.mesh(config), build.source(config), build.inherit(config)
     with jax.set_mesh(mesh):
-        model = _model(config, workdir, settings, source)
+        checkpointer = checkpoint.Checkpointer(workdir, **config.checkpoint.to_dict())
+        start = checkpointer.latest() or 0
+        model = _model(config, workdir if start else config.init_from, settings, source)
+        model.template.save(workdir)
         frozen = tuple(config.frozen)
         tx, learning_rate = optimizer.build(
             steps=config.steps, matrix_axes=mllm.matrix_axes, **config.optimizer.to_dict()
@@ -58,8 +61,6 @@ def train(config: ConfigDict, workdir: str | Path, *, console: Console | None = 
         shapes = jax.eval_shape(lambda params: state.create(params, tx, frozen), build.param_shapes(model))
         where = state.state_shardings(mesh, shapes, mllm.rules(model.sizes), frozen)
 
-        checkpointer = checkpoint.Checkpointer(workdir, **config.checkpoint.to_dict())
-        start = checkpointer.latest() or 0
         rejects = Rejects(workdir / "rejects.jsonl", int(config.data.max_reject_fraction * len(source)))
         data = _batches(config, model, objective, source, rejects)
         params = _start_params(config, model, where.params) if not start or objective.needs_reference else None
@@ -103,12 +104,11 @@ def train(config: ConfigDict, workdir: str | Path, *, console: Console | None = 
             console.print(rejects.summary(), style="yellow")
 
 
-def _model(config: ConfigDict, workdir: Path, settings: Mapping[str, Any], source: Source) -> build.Model:
-    """The model of this workdir, of the run that it starts from, or a new one; leaves its tokenizer in the workdir."""
-    start = next((d for d in (workdir, config.init_from) if d and (Path(d) / "tokenizer.json").exists()), None)
-    model = build.model(settings, ChatTemplate.load(start)) if start else build.new_model(config, build.texts(source))
-    model.template.save(workdir)
-    return model
+def _model(config: ConfigDict, folder: Path | str, settings: Mapping[str, Any], source: Source) -> build.Model:
+    """The model whose tokenizer is in `folder`, if there is one, or a new one."""
+    if folder:
+        return build.model(settings, ChatTemplate.load(folder))
+    return build.new_model(config, build.texts(source))
 
 
 def _batches(config: ConfigDict, model: build.Model, objective: Objective, source: Source, rejects: Rejects):

@@ -1,7 +1,7 @@
 """Meshes, partition rules by parameter path, and batches that are global over hosts.
 
-The mesh has three axes: `data` (replicas), `fsdp` (replicas that share the storage of parameters) and `tensor` (parts of one
-matrix product). Batches lie on `data` and `fsdp`; rules say where parameters lie.
+The mesh has three axes: `data` (replicas), `fsdp` (replicas that share the storage of parameters) and `tensor` (parts
+of one matrix product). Batches lie on `data` and `fsdp`; rules say where parameters lie.
 """
 
 import re
@@ -88,7 +88,9 @@ def to_mesh(mesh: Mesh, batch):
 
     def put(x):
         if len(x) * hosts % parts:
-            raise ValueError(f"a batch of {len(x) * hosts} rows does not divide over {parts} shards (mesh {mesh.shape})")
+            raise ValueError(
+                f"a batch of {len(x) * hosts} rows does not divide over {parts} shards (mesh {mesh.shape})"
+            )
         return jax.make_array_from_process_local_data(sharding, np.asarray(x))
 
     return jax.tree.map(put, batch)

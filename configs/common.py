@@ -30,19 +30,7 @@ def base() -> ConfigDict:
             "max_reject_fraction": 0.01,  # of records that may be broken
         }
     )
-    config.optimizer = ConfigDict(
-        {
-            "name": "adamw",  # or "muon", for models from scratch
-            "learning_rate": 2e-4,
-            "warmup": 0.1,
-            "schedule": "cosine",
-            "b1": 0.9,
-            "b2": 0.999,
-            "weight_decay": 0.0,
-            "clip_norm": 1.0,
-            "muon_learning_rate": 0.02,
-        }
-    )
+    config.optimizer = optimizer()
     config.mesh = ConfigDict({"data": 1, "fsdp": -1, "tensor": 1})  # -1: all that is left
     config.checkpoint = ConfigDict({"keep": 2, "save_every": 500})
     config.log_every = 10
@@ -66,5 +54,22 @@ def small_model() -> ConfigDict:
                 "unroll": 2,
                 "remat": False,
             },
+        }
+    )
+
+
+def optimizer() -> ConfigDict:
+    """Arguments of align_jax/train/optimizer.py."""
+    return ConfigDict(
+        {
+            "name": "adamw",  # or "muon", for models from scratch
+            "learning_rate": 2e-4,
+            "warmup": 0.1,
+            "schedule": "cosine",
+            "b1": 0.9,
+            "b2": 0.999,
+            "weight_decay": 0.0,
+            "clip_norm": 1.0,
+            "muon_learning_rate": 0.02,
         }
     )

@@ -1,7 +1,10 @@
-"""What the scripts have in common: errors that a user can act on are told in a line, without a traceback."""
+"""What the scripts have in common: little talk, and errors that a user can act on without a traceback."""
 
 import functools
+import os
 import sys
+
+from absl import logging
 
 from align_jax.data.media import MediaError
 from align_jax.data.records import RecordError
@@ -18,13 +21,13 @@ def plain_errors(main):
 
     @functools.wraps(main)
     def wrapped(argv):
-        import os
-
+        if not any("verbosity" in arg for arg in sys.argv):
+            logging.set_verbosity(logging.WARNING)  # Orbax and TFDS tell every step at INFO
         try:
             return main(argv)
         except EXPECTED as error:
             if os.environ.get("ALIGN_JAX_TRACEBACK"):
                 raise
-            sys.exit(f"error: {error}")
+            sys.exit(f"error: {error}\n(ALIGN_JAX_TRACEBACK=1 shows where it comes from)")
 
     return wrapped

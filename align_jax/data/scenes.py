@@ -158,9 +158,15 @@ class Conversation:
     kind: Kind
 
 
-def caption(scene: Scene) -> Conversation:
-    """All objects, row-major: "a red circle, a blue triangle"."""
-    return Conversation(CAPTION_PROMPT, SEPARATOR.join(f"a {name}" for name in scene.objects), "caption")
+def caption(rng: np.random.Generator, scene: Scene) -> Conversation:
+    """All objects, in words: "a red circle, a blue triangle".
+
+    Rows come in random order, and so do the objects of a row, which stand together. A fixed order would let a model
+    read off cell after cell; this one has to know what it has not said yet, and leans on what usually follows.
+    """
+    rows = [[c for c in scene.labels[i : i + 2] if c >= 0] for i in (0, 2)]
+    said = [easy_vqa.CLASSES[c] for row in rng.permutation(2) for c in rng.permutation(rows[row]).astype(int)]
+    return Conversation(CAPTION_PROMPT, SEPARATOR.join(f"a {name}" for name in said), "caption")
 
 
 def existence(label: int, scene: Scene) -> Conversation:

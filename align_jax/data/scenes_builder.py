@@ -64,14 +64,14 @@ def examples(split: str, config: ScenesConfig) -> Iterator[Example]:
         for i in range(config.sft):
             scene = scenes.draw(rng, pool, prior, config.partner_share)
             questions = [scenes.ask(rng, scene, yes=rng.random() < config.yes_share) for _ in range(2)]
-            yield f"sft-{i:06d}", scene, pool, [scenes.caption(scene), *questions]
+            yield f"sft-{i:06d}", scene, pool, [scenes.caption(rng, scene), *questions]
         for image, conversations in scenes.official(pool):
             yield f"sft-official-{image:06d}", scenes.draw_single(rng, pool, image), pool, conversations
     elif split == "preference":
         for i in range(config.preference):
             scene = scenes.draw(rng, pool)
             question = scenes.ask(rng, scene, yes=i % 2 == 0, prior=prior if i % 4 == 1 else None)
-            yield f"preference-{i:06d}", scene, pool, [scenes.caption(scene), question]
+            yield f"preference-{i:06d}", scene, pool, [scenes.caption(rng, scene), question]
     elif split == "official":
         rows = rng.choice(len(pool.questions), config.official, replace=False)
         asked = dataclasses.replace(pool, questions=tuple(pool.questions[i] for i in sorted(rows)))
@@ -81,7 +81,7 @@ def examples(split: str, config: ScenesConfig) -> Iterator[Example]:
         by_prior = split == "in_prior"
         for i in range(config.in_prior if by_prior else config.evaluation):
             scene = scenes.draw(rng, pool, prior if by_prior else None, config.partner_share)
-            yield f"{split}-{i:06d}", scene, pool, [scenes.caption(scene)]
+            yield f"{split}-{i:06d}", scene, pool, [scenes.caption(rng, scene)]
 
 
 class Scenes(tfds.core.GeneratorBasedBuilder):
@@ -95,12 +95,14 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             description=__doc__,
-            features=tfds.features.FeaturesDict({
-                "id": text,
-                "image": tfds.features.Image(shape=(64, 64, 3), encoding_format="png"),
-                "objects": tfds.features.Sequence(text),
-                "conversations": tfds.features.Sequence({"prompt": text, "answer": text, "kind": text}),
-            }),
+            features=tfds.features.FeaturesDict(
+                {
+                    "id": text,
+                    "image": tfds.features.Image(shape=(64, 64, 3), encoding_format="png"),
+                    "objects": tfds.features.Sequence(text),
+                    "conversations": tfds.features.Sequence({"prompt": text, "answer": text, "kind": text}),
+                }
+            ),
             homepage="https://github.com/vzhou842/easy-VQA",
             license="MIT",
         )
@@ -112,12 +114,15 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
         for name, scene, pool, conversations in examples(split, self.builder_config):
             png = io.BytesIO()  # an array would be encoded with TensorFlow
             Image.fromarray(scenes.render(scene, pool.tiles)).save(png, "PNG", compress_level=1)
-            yield name, {
-                "id": name,
-                "image": io.BytesIO(png.getvalue()),
-                "objects": list(scene.objects),
-                "conversations": [vars(c) for c in conversations],
-            }
+            yield (
+                name,
+                {
+                    "id": name,
+                    "image": io.BytesIO(png.getvalue()),
+                    "objects": list(scene.objects),
+                    "conversations": [vars(c) for c in conversations],
+                },
+            )
 
 
 @contextlib.contextmanager

@@ -6,11 +6,14 @@ item are resampled together. The interval is of the choice of items alone: it ho
 of seeds.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
+
+Pairs = Sequence[tuple[ArrayLike, ArrayLike]]  # numerators and denominators of several ratios
 
 
 class Interval(NamedTuple):
@@ -63,6 +66,35 @@ def difference(
 
     arrays = [numerator, denominator, other_numerator, other_denominator]
     return _bootstrap(gap, arrays, confidence, resamples, seed)
+
+
+def mean_ratio(pairs: Pairs, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
+    """The mean of several ratios over the same items, such as an F1 averaged over POPE's three splits.
+
+    Args:
+      pairs: numerators [n] and denominators [n] of each ratio.
+      confidence: of the two-sided interval.
+      resamples: bootstrap samples.
+      seed: the same seed gives the same interval.
+    """
+    return _bootstrap(_mean_ratio, [array for pair in pairs for array in pair], confidence, resamples, seed)
+
+
+def mean_difference(
+    pairs: Pairs, other: Pairs, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """`mean_ratio(pairs) - mean_ratio(other)` of two models on the same items, paired as in `difference`."""
+
+    def gap(*arrays, axis=-1):
+        half = len(arrays) // 2
+        return _mean_ratio(*arrays[:half], axis=axis) - _mean_ratio(*arrays[half:], axis=axis)
+
+    arrays = [array for pair in (*pairs, *other) for array in pair]
+    return _bootstrap(gap, arrays, confidence, resamples, seed)
+
+
+def _mean_ratio(*arrays: np.ndarray, axis: int = -1) -> np.ndarray:
+    return np.mean([_ratio(a, b, axis) for a, b in zip(arrays[::2], arrays[1::2], strict=True)], axis=0)
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray, axis: int = -1) -> np.ndarray:

@@ -43,7 +43,7 @@ class Objective:
         """An objective from `{"name": "dpo", "beta": 0.1}`, or from a list of such, each with an optional `weight`.
 
         Raises:
-          ValueError: unknown loss or hyper-parameter, a loss named twice, or losses that read batches of unrelated classes.
+          ValueError: unknown loss or hyper-parameter, a loss named twice, or losses that read unrelated batches.
         """
         terms = [dict(term) for term in ([terms] if isinstance(terms, Mapping) else terms)]
         names = tuple(term.pop("name") for term in terms)
@@ -67,7 +67,7 @@ class Objective:
         return tuple(means), metrics
 
     def value(self, means: Sequence[Mean], counts: Sequence[jax.Array]) -> jax.Array:
-        """f32[]: the weighted sum, every term divided by its count over the whole batch: the one place that divides."""
+        """f32[]: the weighted sum, each term divided by its count over the whole batch: the one place that divides."""
         return sum(
             weight * mean.total / jnp.where(count == 0, 1.0, count)
             for weight, mean, count in zip(self.weights, means, counts, strict=True)

@@ -36,8 +36,8 @@ def changed_tokens(
 
     Runs of at least `min_match` equal tokens, found with the prompt in front of both, count as unchanged; what lies
     between two of them is changed where neither side of it is empty. A pure insertion or deletion is therefore not
-    marked. Unlike the authors' code, frequent tokens are never dropped from the comparison (difflib's `autojunk`), which
-    would start at 200 tokens and depend on the number of image placeholders.
+    marked. Unlike the authors' code, frequent tokens are never dropped from the comparison (difflib's `autojunk`):
+    that would start at 200 tokens and depend on the number of image placeholders.
 
     Args:
       prompt: i32[p].

@@ -43,8 +43,8 @@ def mdpo(
 ) -> tuple[Mean, Metrics]:
     """Sum of DPO, the same with the chosen text behind the right and the corrupted image, and an anchor.
 
-    The three terms weigh 1 each, as in the paper (equations 3 to 5). Policy and reference see the same corrupted image;
-    the authors' code draws another one for the reference. They corrupt by cropping 1 to 20 % of the area.
+    The three terms weigh 1 each, as in the paper (equations 3 to 5). Policy and reference see the same corrupted
+    image; the authors' code draws another one for the reference. They corrupt by cropping 1 to 20 % of the area.
 
     Args:
       policy: scores f32[B, R].

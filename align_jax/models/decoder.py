@@ -13,6 +13,7 @@ from align_jax.models.linear import Linear
 from align_jax.sharding import BATCH, Rules, constrain
 from align_jax.types import pytree
 
+
 @dataclasses.dataclass(frozen=True)
 class DecoderConfig:
     vocab_size: int
@@ -111,7 +112,11 @@ class TreeAttention(nn.Module):
         if self.prompt_length:
             own = Segment(keys[:, : self.prompt_length], values[:, : self.prompt_length], None)
             causal = jnp.tril(jnp.ones((self.prompt_length, self.prompt_length), bool))
-            out.append(attend(queries[:, None, : self.prompt_length], [own._replace(mask=causal[None, None] & prompt_seen)])[:, 0])
+            out.append(
+                attend(queries[:, None, : self.prompt_length], [own._replace(mask=causal[None, None] & prompt_seen)])[
+                    :, 0
+                ]
+            )
         if self.completions:
             (prompt_keys, own_keys), (prompt_values, own_values) = split(keys), split(values)
             own_queries = split(queries)[1]

@@ -87,7 +87,7 @@ class MLLM(nn.Module):
 
 @functools.cache
 def build(config: MLLMConfig) -> Policy:
-    """The model as pure functions of `(params, ...)`. Equal configs give the same object, so nothing compiles twice."""
+    """The model as pure functions of `(params, ...)`; equal configs give the same object: nothing compiles twice."""
     model = MLLM(config)
 
     def method(function):

@@ -9,6 +9,7 @@ from jax.sharding import PartitionSpec as P
 from align_jax.models.linear import Linear
 from align_jax.sharding import Rules
 
+
 @dataclasses.dataclass(frozen=True)
 class ProjectorConfig:
     dim: int  # of the decoder

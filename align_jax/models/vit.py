@@ -11,6 +11,7 @@ from align_jax.models.attention import Segment, attend
 from align_jax.models.linear import Linear
 from align_jax.sharding import Rules
 
+
 def quick_gelu(x: jax.Array) -> jax.Array:
     """CLIP's approximation of GELU."""
     return x * jax.nn.sigmoid(1.702 * x)

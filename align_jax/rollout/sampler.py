@@ -76,7 +76,7 @@ def sample(
 
 
 def keep_likely(logits: jax.Array, top_k: int = 0, top_p: float = 1.0) -> jax.Array:
-    """Logits [..., V] with -inf for tokens outside of the k most likely and of the smallest set of probability top_p."""
+    """Logits [..., V], -inf outside of the k most likely tokens and of the smallest set of probability top_p."""
     if top_k:
         smallest = jax.lax.top_k(logits, min(top_k, logits.shape[-1]))[0][..., -1:]
         logits = jnp.where(logits < smallest, -jnp.inf, logits)

@@ -27,20 +27,21 @@ class Checkpointer:
     """Saves in the background, keeps the newest few, and restores the newest."""
 
     def __init__(self, workdir: str | Path, *, keep: int = 2, save_every: int = 100):
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, save_interval_steps=save_every, enable_async_checkpointing=True
-        )
+        self.save_every = save_every
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
         self.manager = ocp.CheckpointManager(directory(workdir), options=options)
 
     def latest(self) -> int | None:
         """Newest step that was saved whole, or None."""
         return self.manager.latest_step()
 
-    def save(
-        self, step: int, state: TrainState, data: Any, config: Mapping[str, Any], *, force: bool = False
-    ) -> None:
-        """Saves if `step` is due or forced, and not there yet; returns before the files are written."""
-        if self.latest() == step or not (force or self.manager.should_save(step)):
+    def due(self, step: int) -> bool:
+        """Whether a checkpoint of this step is wanted."""
+        return step % self.save_every == 0
+
+    def save(self, step: int, state: TrainState, data: Any, config: Mapping[str, Any]) -> None:
+        """Saves a step, unless it is there; returns before the files are written."""
+        if self.latest() == step:
             return
         items = {
             "params": ocp.args.StandardSave(state.params),
@@ -48,7 +49,7 @@ class Checkpointer:
             "data": grain.checkpoint.CheckpointSave(data),
             "config": ocp.args.JsonSave(dict(config)),
         }
-        self.manager.save(step, args=ocp.args.Composite(**items), force=force)
+        self.manager.save(step, args=ocp.args.Composite(**items), force=True)
 
     def restore(self, step: int, like: TrainState, data: Any) -> TrainState:
         """The state of a step, laid out like `like` (shapes with shardings); moves `data` to its place."""
@@ -115,4 +116,3 @@ def _step_path(workdir: str | Path, step: int | None) -> Path:
     if step is not None and step not in steps:
         raise CheckpointError(f"{workdir} has no checkpoint of step {step}; it has {steps}")
     return path / str(steps[-1] if step is None else step)
-

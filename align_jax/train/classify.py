@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from rich.console import Console
 
-from align_jax.train.log import progress
+from align_jax.train.log import ProgressLine
 from align_jax.types import Params
 
 
@@ -58,19 +58,16 @@ def classify(
             ]
             return sum(terms)
 
-        value, grads = jax.value_and_grad(loss)(state)
+        grads = jax.grad(loss)(state)
         updates, opt_state = tx.update(grads, opt_state, state)
-        return optax.apply_updates(state, updates), opt_state, value
+        return optax.apply_updates(state, updates), opt_state
 
     rng, opt_state = np.random.default_rng(seed), jax.jit(tx.init)(state)
-    with progress(console) as bar:
-        task = bar.add_task("vision tower", total=steps, rate="", news="")
-        for step in range(steps):
+    with ProgressLine("vision tower", steps, console=console) as line:
+        for _ in range(steps):
             rows = rng.integers(0, len(pixels), batch_size)
-            state, opt_state, value = update(state, opt_state, pixels[rows], labels[rows])
-            if step % 50 == 49:
-                bar.update(task, news=f"loss {value:.3f}")
-            bar.advance(task)
+            state, opt_state = update(state, opt_state, pixels[rows], labels[rows])
+            line.advance()
 
     predict = jax.jit(lambda state, pixels: [x.argmax(-1) for x in logits(state, pixels)])
 

@@ -1,28 +1,45 @@
 """Where numbers go: a progress line, a JSONL file and TensorBoard."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
 
 
-def progress(console: Console | None = None) -> Progress:
-    """A progress line with rate and time left. Off a terminal it is silent and `MetricLog` prints instead."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[news]}"),
-        console=console,
-    )
+class ProgressLine:
+    """A line with steps done, rate, time left and news. Where there is no terminal, ten lines in all."""
+
+    def __init__(self, name: str, total: int, done: int = 0, console: Console | None = None):
+        self.name, self.total, self.first, self.done = name, total, done, done
+        self.console = console or Console()
+        columns = "{task.description}", BarColumn(), MofNCompleteColumn(), "{task.fields[rate]}", TimeElapsedColumn()
+        self.bar = Progress(
+            *columns, "left", TimeRemainingColumn(), "{task.fields[news]}", console=self.console,
+            disable=not self.console.is_terminal,
+        )  # fmt: skip
+        self.task = self.bar.add_task(name, total=total, completed=done, rate="", news="")
+
+    def __enter__(self) -> "ProgressLine":
+        self.bar.start()
+        self.start = time.perf_counter()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.bar.stop()
+
+    def advance(self, news: str = "") -> None:
+        """One more step is done."""
+        self.done += 1
+        rate = (self.done - self.first) / (time.perf_counter() - self.start)
+        self.bar.update(self.task, completed=self.done, rate=f"{rate:.1f} steps/s", news=news)
+        if not self.console.is_terminal and self.done * 10 // self.total > (self.done - 1) * 10 // self.total:
+            left = (self.total - self.done) / rate
+            self.console.print(f"{self.name} {self.done}/{self.total}  {rate:.1f} steps/s  {left:.0f} s left  {news}")
 
 
 class MetricLog:

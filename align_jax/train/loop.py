@@ -1,6 +1,5 @@
 """The training loop: evaluate, save, update, log."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from rich.console import Console
 
 from align_jax.train.checkpoint import Checkpointer
-from align_jax.train.log import MetricLog, progress
+from align_jax.train.log import MetricLog, ProgressLine
 from align_jax.train.state import TrainState
 from align_jax.types import Batch, Metrics, Params
 
@@ -57,27 +56,23 @@ def train(
       FloatingPointError: the loss is not finite; names the step.
     """
     pending = None
-    with progress(console) as bar:
-        task = bar.add_task(name, total=steps, completed=start, rate="", news="")
-        clock = time.perf_counter()
+    with ProgressLine(name, steps, start, console) as line:
         for step in range(start, steps):
             if evaluate and evaluate_every and step % evaluate_every == 0:
                 evaluate(step, state.params)
-            if step > start:
+            if step > start and checkpointer.due(step):
+                # What is logged up to a checkpoint must be on disk before it: a run that goes on from there will not
+                # compute it again.
+                pending = _report(pending, log)
                 checkpointer.save(step, state, data, config)
             state, metrics = update(state, reference, to_mesh(next(data)))
             # Read one step late, while the device is busy with the next: nothing in the loop waits for it.
-            _report(pending, log)
-            pending = None
+            pending = _report(pending, log)
             if (step + 1) % log_every == 0 or step + 1 == steps:
                 pending = step + 1, metrics, float(learning_rate(step))
-                seconds, clock = time.perf_counter() - clock, time.perf_counter()
-                done = (step - start) % log_every + 1
-                bar.update(task, rate=f"{done / seconds:.1f} steps/s", news=_news(log.latest))
-            bar.advance(task)
+            line.advance(_news(log.latest))
         _report(pending, log)
-        bar.update(task, news=_news(log.latest))
-    checkpointer.save(steps, state, data, config, force=True)
+    checkpointer.save(steps, state, data, config)
     return state
 
 

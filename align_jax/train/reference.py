@@ -10,7 +10,7 @@ def build(mode: str, params: Params) -> Params | None:
     """Parameters of the reference, or None.
 
     Args:
-      mode: "frozen" keeps a copy of the parameters that training starts from; "none" is for losses without a reference.
+      mode: "frozen" keeps a copy of the parameters that training starts from; "none" is for losses without one.
       params: parameters at step 0.
 
     Raises:

@@ -78,7 +78,7 @@ def make_update(
         updates, opt_state = tx.update(grads, state.opt_state, trained)
         params = merge(optax.apply_updates(trained, updates))
         one = jnp.ones(())
-        metrics = metrics | {"loss": Mean(value, one), "grad_norm": Mean(optax.global_norm(grads), one)}
+        metrics = metrics | {"loss": Mean(value, one), "grad_norm": Mean(optax.tree.norm(grads), one)}
         return TrainState(state.step + 1, params, opt_state), metrics
 
     return update

@@ -94,14 +94,30 @@ def test_frequent_classes_lead_rows_by_the_prior_only():
     assert np.mean(np.array(uniform) == top) < 0.1  # 1/24
 
 
-def test_a_caption_lists_the_objects_in_reading_order():
-    red_circle, blue_triangle = easy_vqa.CLASSES.index("red circle"), easy_vqa.CLASSES.index("blue triangle")
-    scene = scenes.Scene((-1, 4, 9, -1), (-1, red_circle, blue_triangle, -1))
-    assert scenes.caption(scene).answer == "a red circle, a blue triangle"
-    assert scenes.existence(red_circle, scene) == scenes.Conversation(
+def test_a_caption_names_every_object_once_and_keeps_rows_together():
+    a, b, c, d = (easy_vqa.CLASSES.index(n) for n in ("red circle", "blue triangle", "gray circle", "teal rectangle"))
+    scene = scenes.Scene((0, 1, 2, 3), (a, b, c, d))
+    rng = np.random.default_rng(0)
+    said = {scenes.caption(rng, scene).answer for _ in range(200)}
+    top = ("a red circle, a blue triangle", "a blue triangle, a red circle")
+    bottom = ("a gray circle, a teal rectangle", "a teal rectangle, a gray circle")
+    expected = {f"{x}, {y}" for t in top for u in bottom for x, y in ((t, u), (u, t))}
+    assert said == expected
+
+
+def test_a_question_is_answered_by_what_is_there():
+    circle = easy_vqa.CLASSES.index("red circle")
+    scene = scenes.Scene((-1, 4, -1, -1), (-1, circle, -1, -1))
+    assert scenes.existence(circle, scene) == scenes.Conversation(
         "is there a red circle in the image?", "yes", "existence"
     )
     assert scenes.existence(0, scene).answer == "no"
+
+
+def test_a_caption_leaves_empty_cells_out():
+    circle = easy_vqa.CLASSES.index("red circle")
+    scene = scenes.Scene((-1, -1, -1, 0), (-1, -1, -1, circle))
+    assert scenes.caption(np.random.default_rng(0), scene).answer == "a red circle"
 
 
 def test_a_no_question_can_be_about_the_partner_of_what_is_there():

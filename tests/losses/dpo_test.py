@@ -45,7 +45,9 @@ def test_value_and_gradient_equal_trl(beta, label_smoothing):
     sigmoid = 1 / (1 + np.exp(-z))
     rows = int(weight.sum())
     expected = (-np.log(sigmoid) * (1 - label_smoothing) - np.log(1 - sigmoid) * label_smoothing)[:rows].mean()
-    slope = beta * (sigmoid - 1 + label_smoothing) * weight / rows  # d loss / d chosen total; the rejected one's is minus that
+    slope = (
+        beta * (sigmoid - 1 + label_smoothing) * weight / rows
+    )  # d loss / d chosen total; the rejected one's is minus that
     value, grad = jax.value_and_grad(
         lambda p: run(p, reference, mask, weight, beta=beta, label_smoothing=label_smoothing)[0].value
     )(jnp.asarray(policy))

@@ -71,7 +71,9 @@ def test_how_layers_are_run_changes_neither_values_nor_gradients(change):
         return jax.jit(jax.value_and_grad(lambda p: (policy.hidden(p, tiny.tree()) ** 2).sum()))(tiny.params())
 
     changed = dataclasses.replace(tiny.CONFIG, decoder=dataclasses.replace(tiny.CONFIG.decoder, **change))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), grads(tiny.CONFIG), grads(changed))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), grads(tiny.CONFIG), grads(changed)
+    )
 
 
 def test_unknown_size_is_refused():

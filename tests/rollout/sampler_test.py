@@ -9,9 +9,7 @@ from align_jax.scoring import score
 from align_jax.types import PromptTree
 from tests import tiny
 
-draw = functools.partial(
-    sample, tiny.policy(), tiny.params(), tiny.tree(), completions=4, max_tokens=6, eos=tiny.EOS
-)
+draw = functools.partial(sample, tiny.policy(), tiny.params(), tiny.tree(), completions=4, max_tokens=6, eos=tiny.EOS)
 
 
 def as_tree(samples) -> PromptTree:
@@ -36,7 +34,9 @@ def test_greedy_takes_the_most_likely_token_every_time():
 
 
 def test_nothing_follows_the_end_of_a_completion():
-    tokens, mask = (np.asarray(x).reshape(-1, 6) for x in (draw(jax.random.key(1)).tokens, draw(jax.random.key(1)).mask))
+    tokens, mask = (
+        np.asarray(x).reshape(-1, 6) for x in (draw(jax.random.key(1)).tokens, draw(jax.random.key(1)).mask)
+    )
     for row, seen in zip(tokens, mask, strict=True):
         end = np.flatnonzero(row == tiny.EOS)
         length = end[0] + 1 if len(end) else 6
