@@ -35,7 +35,7 @@ parity: $(VENV)/.installed-test,parity  ## the tests that compare with PyTorch a
 	$(VENV)/bin/python -m pytest -m parity $(ARGS)
 
 clean:  ## caches and build products; keeps $(VENV) and runs/
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf build dist *.egg-info .cache .pytest_cache .ruff_cache
 	find align_jax configs experiments tests -name __pycache__ -prune -exec rm -rf {} +
 
 # One stamp for each set of extras, so that pip runs again only after setup.py has changed.

@@ -68,7 +68,7 @@ def train(config: ConfigDict, workdir: str | Path, *, console: Console | None = 
         if start:
             _check_same(settings, checkpoint.load_config(workdir), workdir)
             current = checkpointer.restore(start, sharding.on(shapes, where), data)
-            console.print(f"{workdir}: goes on at step {start}")
+            console.print(f"{workdir}: goes on at step {start}", soft_wrap=True)
         else:
             current = jax.device_put(state.create(params, tx, frozen), where)
         del params

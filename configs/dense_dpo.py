@@ -13,6 +13,6 @@ from configs import common
 def get_config():
     config = common.base()
     config.steps = 200
-    config.loss = (dict(name="dense_dpo", beta=0.5, gamma=5.0), dict(name="chosen_nll", weight=0.5))
+    config.loss = (dict(name="dense_dpo", beta=0.5, gamma=5.0, normalize=True), dict(name="chosen_nll", weight=0.5))
     config.data.source = dict(name="jsonl", path="")
     return config

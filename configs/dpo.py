@@ -12,6 +12,6 @@ from configs import common
 def get_config():
     config = common.base()
     config.steps = 200
-    config.loss = (dict(name="dpo", beta=0.1), dict(name="chosen_nll", weight=0.5))
+    config.loss = (dict(name="dpo", beta=0.1, label_smoothing=0.0), dict(name="chosen_nll", weight=0.5))
     config.data.source = dict(name="jsonl", path="")
     return config

@@ -12,7 +12,7 @@ from configs import common
 def get_config():
     config = common.base()
     config.steps = 200
-    config.loss = (dict(name="mdpo", beta=0.1), dict(name="chosen_nll", weight=0.5))
+    config.loss = (dict(name="mdpo", beta=0.1, anchor=0.0), dict(name="chosen_nll", weight=0.5))
     config.data.views.corrupted = dict(name="corrupt:random_crop", scale=(0.01, 0.2))
     config.data.source = dict(name="jsonl", path="")
     return config

@@ -8,9 +8,9 @@ from configs import common, sft
 def get_config():
     config = ConfigDict()
     config.seed = 0
-    config.scenes = ConfigDict({"partner_share": 0.985, "yes_share": 0.85, "sft": 8000, "preference": 2500})
+    config.scenes = ConfigDict({"partner_share": 0.99, "yes_share": 0.85, "sft": 8000, "preference": 2500})
     # A tower trained on tiles by shape and colour stands in for CLIP; it stays frozen afterwards.
-    config.tower = ConfigDict({"steps": 500, "batch_size": 64, "optimizer": common.optimizer()})
+    config.tower = ConfigDict({"steps": 700, "batch_size": 64, "optimizer": common.optimizer()})
     config.tower.optimizer.name = "muon"
     config.tower.optimizer.learning_rate = 3e-3
     config.tower.optimizer.weight_decay = 0.1

@@ -11,13 +11,13 @@ from configs import common
 
 def get_config():
     config = common.base()
-    config.steps = 400
+    config.steps = 250
     config.batch_size = 128
     config.loss = (dict(name="sft"),)
     config.reference = "none"
     config.optimizer.learning_rate = 2e-3
     config.optimizer.weight_decay = 0.01
     config.data.source = dict(
-        name="scenes", data_dir="", split="sft", kinds=dict(caption=2.0, existence=1.0, official=1.0)
+        name="scenes", data_dir="", split="sft", kinds=dict(caption=1.0, existence=2.0, official=2.0)
     )
     return config

@@ -15,7 +15,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 from rich.console import Console
 from rich.table import Table
@@ -27,7 +27,7 @@ from align_jax.models.mllm import MLLMConfig
 from align_jax.train import optimizer, state
 from align_jax.train.step import make_update
 from align_jax.types import Media, PreferenceBatch, PromptTree, Scores, pytree
-from experiments.console import plain_errors
+from experiments import console as script
 
 CONFIG = config_flags.DEFINE_config_file("config", "configs/dpo.py", "Whose model and loss; data are random.")
 ROWS = flags.DEFINE_integer("rows", 32, "Pairs in a batch.")
@@ -108,7 +108,6 @@ def run_once(form: dict) -> None:
     form["seconds"].append(clock() - start)
 
 
-@plain_errors
 def main(_):
     config, console = CONFIG.value, Console()
     settings = config.model.to_dict()
@@ -160,4 +159,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    script.start(main)

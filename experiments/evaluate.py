@@ -7,13 +7,13 @@
 import json
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 from rich.console import Console
 from rich.table import Table
 
 from align_jax.ask import open_run
 from align_jax.measure import measure
-from experiments.console import plain_errors
+from experiments import console as script
 
 RUNS = flags.DEFINE_multi_string("run", None, "Workdir of a run; may be given several times.")
 DATA = flags.DEFINE_string(
@@ -37,7 +37,6 @@ def find_scenes(folder: str) -> str:
     return str(sets[0])
 
 
-@plain_errors
 def main(_):
     console, found, data_dir = Console(), {}, find_scenes(DATA.value)
     for run in RUNS.value:
@@ -54,4 +53,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    script.start(main)

@@ -3,11 +3,11 @@
 python experiments/generate.py --run=runs/quickstart/sft --image=picture.png --prompt="describe the image." --samples=4
 """
 
-from absl import app, flags
+from absl import flags
 
 from align_jax.ask import ask, open_run
 from align_jax.data.records import Record
-from experiments.console import plain_errors
+from experiments import console
 
 RUN = flags.DEFINE_string("run", None, "Workdir of a run.")
 IMAGES = flags.DEFINE_multi_string("image", [], "A picture file; may be given several times, or not at all.")
@@ -21,7 +21,6 @@ SEED = flags.DEFINE_integer("seed", 0, "The same seed gives the same answers.")
 flags.mark_flag_as_required("run")
 
 
-@plain_errors
 def main(_):
     records = [Record("question", PROMPT.value, tuple(IMAGES.value))]
     found = ask(
@@ -40,4 +39,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    console.start(main)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 from rich.console import Console
 from rich.progress import track
@@ -32,8 +32,8 @@ from align_jax.preferences.pair import best_vs_worst, flip
 from align_jax.preferences.save import save
 from align_jax.train import checkpoint, optimizer
 from align_jax.train.classify import classify
+from experiments import console as script
 from experiments import quickstart_report
-from experiments.console import plain_errors
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "Where everything goes.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the scenes' statistics, initialisation, order and sampling.")
@@ -77,7 +77,7 @@ class Quickstart:
             tower, processor = vit.VisionTransformer(config), ImageProcessor(config.image_size)
             pixels, labels = zip(*(self._tiles(processor, name) for name in ("sft", "preference")), strict=True)
             pixels, labels = np.concatenate(pixels), np.concatenate(labels)
-            params = jax.jit(tower.init)(jax.random.key(self.seed), pixels[:1])["params"]
+            params = jax.jit(tower.init)(jax.random.key(self.seed, impl="rbg"), pixels[:1])["params"]
             tx, _ = optimizer.build(steps=settings.steps, matrix_axes=mllm.matrix_axes, **settings.optimizer.to_dict())
             params, accuracy = classify(
                 lambda params, pixels: tower.apply({"params": params}, pixels),
@@ -189,7 +189,6 @@ def _stored(records: list[Record], path: Path) -> list[Record]:
     return [source[i] for i in range(len(records))]
 
 
-@plain_errors
 def main(_):
     start, console = time.perf_counter(), Console()
     quickstart = Quickstart(Path(WORKDIR.value), SEED.value, STAGES.value, console)
@@ -215,4 +214,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    script.start(main)

@@ -4,21 +4,20 @@
         --config.data.source.path=pairs.jsonl
 """
 
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
 from align_jax import run
-from experiments.console import plain_errors
+from experiments import console
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Settings; any of them can follow as --config.a.b=value.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where checkpoints, metrics and pictures go.")
 flags.mark_flags_as_required(["config", "workdir"])
 
 
-@plain_errors
 def main(_):
     run.train(CONFIG.value, WORKDIR.value)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    console.start(main)

@@ -36,7 +36,9 @@ TABLE = {
     "preferences": May({"types", "registry", "data", "rollout", "scoring"}, {"PIL"}),
     "rollout": May({"types", "registry", "scoring"}),
     "train": May({"types", "losses.base", "scoring", "sharding"}, {"grain", "optax", "orbax", "rich", "tensorboardX"}),
-    "evals": May({"types", "registry", "scoring", "rollout"}, {"PIL", "jinja2", "markupsafe", "matplotlib", "rich", "scipy"}),
+    "evals": May(
+        {"types", "registry", "scoring", "rollout"}, {"PIL", "jinja2", "markupsafe", "matplotlib", "rich", "scipy"}
+    ),
     # Where the parts are put together, and the only places that see a config.
     "build": May({"*"}, {"absl", "ml_collections", "rich"}),
     "run": May({"*"}, {"absl", "ml_collections", "rich"}),

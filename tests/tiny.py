@@ -27,12 +27,14 @@ def policy():
 
 @functools.cache
 def params(seed: int = 0):
-    """Every parameter random, so that no part is silent at initialisation."""
-    init = policy().init(jax.random.key(seed), tree(1, 1))
-    leaves, treedef = jax.tree.flatten(init)
-    keys = jax.random.split(jax.random.key(seed + 100), len(leaves))
-    noisy = [x + 0.1 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
-    return jax.tree.unflatten(treedef, noisy)
+    """Every parameter random, so that no part is silent. Drawn by NumPy: each draw of JAX would be compiled."""
+    rng = np.random.default_rng(seed)
+    shapes = jax.eval_shape(policy().init, jax.random.key(0), tree(1, 1))
+
+    def draw(path, x):
+        return jnp.asarray(0.2 * rng.normal(size=x.shape) + (path[-1].key == "scale"), jnp.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 def tree(rows: int = 3, completions: int = 2, seed: int = 0, length: int = 6) -> PromptTree:
