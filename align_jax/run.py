@@ -52,6 +52,8 @@ def train(config: ConfigDict, workdir: str | Path, *, console: Console | None = 
     with jax.set_mesh(mesh):
         checkpointer = checkpoint.Checkpointer(workdir, **config.checkpoint.to_dict())
         start = checkpointer.latest() or 0
+        if start:
+            _check_same(settings, checkpoint.load_config(workdir), workdir)
         model = _model(config, workdir if start else config.init_from, settings, source)
         model.template.save(workdir)
         frozen = tuple(config.frozen)
@@ -66,7 +68,6 @@ def train(config: ConfigDict, workdir: str | Path, *, console: Console | None = 
         params = _start_params(config, model, where.params) if not start or objective.needs_reference else None
         reference_params = reference.build(config.reference, params) if objective.needs_reference else None
         if start:
-            _check_same(settings, checkpoint.load_config(workdir), workdir)
             current = checkpointer.restore(start, sharding.on(shapes, where), data)
             console.print(f"{workdir}: goes on at step {start}", soft_wrap=True)
         else:

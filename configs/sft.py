@@ -11,7 +11,7 @@ from configs import common
 
 def get_config():
     config = common.base()
-    config.steps = 250
+    config.steps = 200
     config.batch_size = 128
     config.loss = (dict(name="sft"),)
     config.reference = "none"
