@@ -87,6 +87,7 @@ def prepare(config, sizes: MLLMConfig, batch: PreferenceBatch) -> dict:
         "compile": time.perf_counter() - start,
         "memory": compiled.memory_analysis().temp_size_in_bytes,
         "largest": largest_array(compiled.as_text()),
+        "all_logits": 4 * batch.tree.mask.size // COMPLETION.value * (PROMPT.value + COMPLETION.value) * VOCAB.value,
         "step": compiled,
         "args": [current, reference, batch],
         "seconds": [],
@@ -134,7 +135,6 @@ def main(_):
         "speedup": float(np.median(np.array(rows["seconds"]) / np.array(trees["seconds"]))),
         "flops_ratio": flops["separate rows"] / flops["prompt trees"],
         "memory_ratio": rows["memory"] / trees["memory"],
-        "logits_elements": 2 * ROWS.value * COMPLETION.value * VOCAB.value,
     }
     table = Table("", *forms)
     shown = {
@@ -142,7 +142,8 @@ def main(_):
         "pairs per second": lambda name, f: f"{ROWS.value / np.median(f['seconds']):.1f}",
         "GFLOP per step": lambda name, f: f"{flops[name] / 1e9:.2f}",
         "temporary memory (MB)": lambda name, f: f"{f['memory'] / 1e6:.1f}",
-        "largest array": lambda name, f: f"[{f['largest'][0]}]",
+        "largest array": lambda name, f: f"[{f['largest'][0]}], {4 * f['largest'][1] / 1e6:.1f} MB",
+        "logits of all positions would take (MB)": lambda name, f: f"{f['all_logits'] / 1e6:.1f}",
         "compile (s)": lambda name, f: f"{f['compile']:.1f}",
         "loss after the last step": lambda name, f: f"{f['loss']:.6f}",
     }
