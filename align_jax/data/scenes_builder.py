@@ -56,9 +56,12 @@ class ScenesConfig(tfds.core.BuilderConfig):
 
 def examples(split: str, config: ScenesConfig) -> Iterator[Example]:
     """The examples of one split. Each split has its own random stream: the size of one does not change another."""
-    rng = np.random.default_rng([config.seed, 2026, SPLITS.index(split)])  # not the scenes that settings were tuned on
+    training = split in ("sft", "preference")
+    # Raised once settings are chosen, so that figures are reported on scenes that none was tuned on.
+    stream = 2026 if training else 2027
+    rng = np.random.default_rng([config.seed, stream, SPLITS.index(split)])
     prior = scenes.Prior.draw(config.seed)
-    pool = scenes.pool(split if split in ("sft", "preference") else "evaluation")
+    pool = scenes.pool(split if training else "evaluation")
 
     if split == "sft":
         for i in range(config.sft):
@@ -87,7 +90,7 @@ def examples(split: str, config: ScenesConfig) -> Iterator[Example]:
 class Scenes(tfds.core.GeneratorBasedBuilder):
     """See the head of this file."""
 
-    VERSION = tfds.core.Version("1.0.0")  # to be raised whenever `examples` changes what it yields
+    VERSION = tfds.core.Version("1.0.1")  # to be raised whenever `examples` changes what it yields
     url_infos = None  # no downloads; looking for checksums needs a package that TFDS does not declare
 
     def _info(self) -> tfds.core.DatasetInfo:
