@@ -33,7 +33,7 @@ CONFIG = config_flags.DEFINE_config_file("config", "configs/dpo.py", "Whose mode
 ROWS = flags.DEFINE_integer("rows", 32, "Pairs in a batch.")
 PROMPT = flags.DEFINE_integer("prompt", 16, "Prompt tokens, placeholders of the picture included.")
 COMPLETION = flags.DEFINE_integer("completion", 18, "Completion tokens.")
-VOCAB = flags.DEFINE_integer("vocab", 384, "Size of the vocabulary.")
+VOCAB = flags.DEFINE_integer("vocab", 512, "Size of the vocabulary.")
 ROUNDS = flags.DEFINE_integer("rounds", 20, "Steps of each form that are timed.")
 OUT = flags.DEFINE_string("out", None, "Also write the figures to this JSON file.")
 
