@@ -71,7 +71,7 @@ def ask(
       top_k: see `rollout.sampler.sample`.
       top_p: likewise.
       seed: repeats the same answers.
-      batch_size: prompts at a time, over all devices.
+      batch_size: prompts at a time, over all devices; rounded up to what divides over them.
       blind: hold the pictures back: the baseline that tells how much an answer owes to the question alone.
       rejects: receives records that cannot be read; by default the first one is fatal.
 
@@ -79,6 +79,7 @@ def ask(
       TooManyRejects: more records are broken than `rejects` allows.
     """
     model, mesh = trained.model, trained.mesh
+    batch_size += -batch_size % (mesh.shape["data"] * mesh.shape["fsdp"])
     encode, packer = model.encode(max_tokens), model.packer(batch_size, max_tokens)
     rejects = rejects or Rejects(Path(tempfile.gettempdir()) / "align_jax_rejects.jsonl", limit=0)
     batches = in_order(_Blind(records) if blind else records, encode, rejects=rejects, batch_size=batch_size)
