@@ -7,7 +7,6 @@ from configs import common, sft
 
 def get_config():
     config = ConfigDict()
-    config.seed = 0
     config.scenes = ConfigDict({"partner_share": 0.99, "yes_share": 0.85, "sft": 8000, "preference": 2500})
     # A tower trained on tiles by shape and colour stands in for CLIP; it stays frozen afterwards.
     config.tower = ConfigDict({"steps": 700, "batch_size": 64, "optimizer": common.optimizer()})
