@@ -104,12 +104,12 @@ def ask(
                 trained.params,
                 completions=completions,
                 max_tokens=max_tokens,
-                eos=model.template.eos_id,
+                eos=model.inputs.eos_id,
                 temperature=temperature,
                 top_k=top_k,
                 top_p=top_p,
             ),
-            model.template.decode,
+            model.inputs.decode,
             seed=seed,
         )
         for i, (_, words) in enumerate(found):

@@ -11,15 +11,19 @@ from ml_collections import ConfigDict
 from align_jax import registry, sharding
 from align_jax.data import sources
 from align_jax.data.examples import Encode
+from align_jax.data.inputs import Inputs, TileInputs
 from align_jax.data.media import ImageProcessor
 from align_jax.data.pack import TreePacker
+from align_jax.data.published import open_inputs
 from align_jax.data.records import RecordError, Source
 from align_jax.data.templates import ChatTemplate, train_tokenizer
-from align_jax.models import mllm
+from align_jax.models import mllm, pretrained
+from align_jax.models.families.base import Family
 from align_jax.models.mllm import MLLMConfig
 from align_jax.train import checkpoint
 from align_jax.types import Params, Policy
 
+PUBLISHED = "published"  # folder of a workdir: config, tokenizer and processor files of the model that it started from
 TOKENIZER_TEXTS = 20_000  # records that a new tokenizer learns from
 
 
@@ -28,21 +32,26 @@ class Model(NamedTuple):
 
     policy: Policy
     sizes: MLLMConfig
-    template: ChatTemplate
-    processor: ImageProcessor | None
-    prompt_length: int  # tokens that a prompt may have, placeholders of pictures included
-    max_images: int  # of a prompt
+    inputs: Inputs
+    prompt_length: int  # tokens that a prompt may have, placeholders of media included
+    media_items: int  # tiles, patches or recordings that a prompt may have; 0: as many as its tokens allow
+    family: Family | None = None  # of a published model
 
     def encode(self, completion_length: int, **how: Any) -> Encode:
         """Record -> example; `how` are further arguments of `Encode`."""
-        lengths = self.prompt_length, completion_length
-        return Encode(self.template, self.processor, *lengths, max_images=self.max_images, **how)
+        return Encode(self.inputs, self.prompt_length, completion_length, max_items=self.media_items, **how)
 
     def packer(self, batch_size: int, completion_length: int) -> TreePacker:
         """Examples -> trees."""
-        tiles, shape = (self.processor.tiles, self.processor.shape) if self.processor else (0, (1, 1, 3))
-        lengths = self.prompt_length, completion_length
-        return TreePacker(batch_size, *lengths, self.max_images * tiles, shape, self.template.pad_id)
+        inputs, lengths = self.inputs, (self.prompt_length, completion_length)
+        return TreePacker(batch_size, *lengths, inputs.pad_id, inputs.empty, inputs.turned, self.media_items)
+
+    def save(self, workdir: str | Path) -> None:
+        """Writes what `load_model` needs besides a checkpoint."""
+        if self.family is None:
+            self.inputs.template.save(workdir)
+        elif not (Path(workdir) / PUBLISHED).exists():
+            pretrained.carry(self.inputs.folder, Path(workdir) / PUBLISHED)
 
 
 def mesh(config: ConfigDict) -> Mesh:
@@ -74,7 +83,7 @@ def model(settings: Mapping[str, Any], template: ChatTemplate) -> Model:
     """A model of given sizes, without parameters.
 
     Args:
-      settings: a config, or what a checkpoint has of it: "model", "image" and "data".
+      settings: a config, or what a checkpoint has of it: "model", "image", "compute" and "data".
       template: tokenizer and chat rules.
 
     Raises:
@@ -83,21 +92,47 @@ def model(settings: Mapping[str, Any], template: ChatTemplate) -> Model:
     sizes, image, data = dict(settings["model"]), settings["image"], settings["data"]
     # Rounded up, so that the vocabulary divides over devices.
     decoder = {**sizes["decoder"], "vocab_size": -(-template.vocab_size // 64) * 64}
-    config = MLLMConfig.from_dict({**sizes, "decoder": decoder, "image_token": template.image_id})
+    config = MLLMConfig.from_dict({**sizes, "decoder": decoder, "placeholders": (template.image_id,)})
+    config = _computing(config, settings)
     if config.vision and config.vision.image_size != image["size"]:
         raise ValueError(
             f"image.size is {image['size']}, but the vision tower takes {config.vision.image_size} pixels"
         )
     processor = ImageProcessor(**image) if config.vision else None
-    return Model(mllm.build(config), config, template, processor, data["prompt_length"], data["max_images"])
+    inputs = TileInputs(template, processor, data["max_images"])
+    items = data["max_images"] * processor.tiles if processor else 0
+    return Model(mllm.build(config), config, inputs, data["prompt_length"], items)
 
 
 def new_model(config: ConfigDict, texts: Iterator[str]) -> Model:
     """A model from scratch, whose tokenizer learns its words from `texts`."""
     tokenizer, settings = train_tokenizer(texts, config.tokenizer.vocab_size), config.to_dict()
     draft = model(settings, ChatTemplate(tokenizer, tokens_per_image=0))
-    tiles = draft.processor.tiles if draft.processor else 0
+    processor = draft.inputs.processor
+    tiles = processor.tiles if processor else 0
     return model(settings, ChatTemplate(tokenizer, tiles * draft.sizes.tokens_per_picture))
+
+
+def is_published(folder: str | Path) -> bool:
+    """Whether a folder is a Hugging Face checkpoint, and not the workdir of a run."""
+    return (Path(folder) / "config.json").exists()
+
+
+def published_model(folder: str | Path, settings: Mapping[str, Any]) -> Model:
+    """A published model, without parameters.
+
+    Args:
+      folder: config.json, tokenizer and processor files; the weights may be elsewhere.
+      settings: a config: "compute", "processor" and "data".
+
+    Raises:
+      CheckpointError: no such model, or no family opens it.
+    """
+    family = pretrained.open_family(folder)
+    config = _computing(family.sizes, settings)
+    family, data = family._replace(sizes=config), settings["data"]
+    inputs = open_inputs(folder, pretrained.read_config(folder)["model_type"], **settings["processor"])
+    return Model(mllm.build(config), config, inputs, data["prompt_length"], data["media_items"], family)
 
 
 def load_model(workdir: str | Path) -> Model:
@@ -106,7 +141,15 @@ def load_model(workdir: str | Path) -> Model:
     Raises:
       CheckpointError: `workdir` is not the workdir of a run.
     """
-    return model(checkpoint.load_config(workdir), ChatTemplate.load(workdir))
+    settings = checkpoint.load_config(workdir)
+    if is_published(Path(workdir) / PUBLISHED):
+        return published_model(Path(workdir) / PUBLISHED, settings)
+    return model(settings, ChatTemplate.load(workdir))
+
+
+def _computing(sizes: MLLMConfig, settings: Mapping[str, Any]) -> MLLMConfig:
+    compute = settings["compute"]
+    return sizes.computing(**{key: compute[key] for key in ("dtype", "remat") if compute[key]})
 
 
 def inherit(config: ConfigDict) -> dict[str, Any]:
@@ -116,9 +159,11 @@ def inherit(config: ConfigDict) -> dict[str, Any]:
       CheckpointError: `init_from` is not the workdir of a run.
     """
     settings = config.to_dict()
-    if config.init_from:
+    if config.init_from and is_published(config.init_from):
+        settings |= {"model": {}, "image": {}, "tokenizer": {}}  # all in the files of the checkpoint
+    elif config.init_from:
         start = checkpoint.load_config(config.init_from)
-        settings |= {key: start[key] for key in ("model", "image", "tokenizer")}
+        settings |= {key: start[key] for key in ("model", "image", "tokenizer", "processor")}
     return settings
 
 
@@ -129,8 +174,7 @@ def views(config: ConfigDict) -> dict[str, Any]:
 
 def param_shapes(model: Model) -> Params:
     """Shapes of a model's parameters."""
-    tree = model.packer(1, 1)((), ("any",))
-    return jax.eval_shape(model.policy.init, jax.random.key(0), tree)
+    return mllm.param_shapes(model.sizes)
 
 
 def param_shardings(model: Model, mesh: Mesh) -> Params:
@@ -140,6 +184,6 @@ def param_shardings(model: Model, mesh: Mesh) -> Params:
 
 def init_params(model: Model, where: Params, seed: int) -> Params:
     """New parameters, made where they will lie."""
-    tree = model.packer(1, 1)((), ("any",))
+    tree = mllm.blank(model.sizes)
     # Of JAX's generators, the one that compiles in half of the time.
     return jax.jit(model.policy.init, out_shardings=where)(jax.random.key(seed, impl="rbg"), tree)

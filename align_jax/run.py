@@ -1,5 +1,6 @@
 """A training run, from a config to a workdir."""
 
+import dataclasses
 import functools
 import json
 from collections.abc import Mapping
@@ -19,11 +20,11 @@ from align_jax.data.records import Source
 from align_jax.data.rejects import Rejects
 from align_jax.data.templates import ChatTemplate
 from align_jax.losses import Objective
-from align_jax.models import mllm
+from align_jax.models import mllm, pretrained
 from align_jax.train import checkpoint, loop, optimizer, reference, state
 from align_jax.train.log import MetricLog
 from align_jax.train.step import make_update
-from align_jax.types import Params
+from align_jax.types import Params, PreferenceBatch, TwoSidedBatch
 
 # What may change when a run goes on; with anything else changed, its second half would be another experiment.
 MAY_CHANGE = ("steps", "checkpoint", "log_every", "samples", "mesh", "score_chunk", "microbatches", "data.workers")
@@ -45,7 +46,7 @@ def train(config: ConfigDict, workdir: str | Path, *, console: Console | None = 
       FloatingPointError: the loss is not finite.
     """
     workdir, console = Path(workdir), console or Console()
-    objective = Objective.build(config.loss)
+    objective = _objective(config)
     if objective.needs_reference and config.reference == "none":
         raise ValueError(f"{', '.join(objective.names)} needs a reference: set config.reference to 'frozen'")
     mesh, source, settings = build.mesh(config), build.source(config), build.inherit(config)
@@ -55,8 +56,8 @@ def train(config: ConfigDict, workdir: str | Path, *, console: Console | None = 
         if start:
             _check_same(settings, checkpoint.load_config(workdir), workdir)
         model = _model(config, workdir if start else config.init_from, settings, source)
-        model.template.save(workdir)
-        frozen = tuple(config.frozen)
+        model.save(workdir)
+        frozen = (*config.frozen, *model.sizes.idle)
         tx, learning_rate = optimizer.build(
             steps=config.steps, matrix_axes=mllm.matrix_axes, **config.optimizer.to_dict()
         )
@@ -105,8 +106,20 @@ def train(config: ConfigDict, workdir: str | Path, *, console: Console | None = 
             console.print(rejects.summary(), style="yellow")
 
 
+def _objective(config: ConfigDict) -> Objective:
+    objective = Objective.build(config.loss)
+    if not config.data.two_sided:
+        return objective
+    if objective.batch is not PreferenceBatch:
+        raise ValueError(f"data.two_sided needs losses that read plain pairs; {', '.join(objective.names)} do not")
+    return dataclasses.replace(objective, batch=TwoSidedBatch)
+
+
 def _model(config: ConfigDict, folder: Path | str, settings: Mapping[str, Any], source: Source) -> build.Model:
-    """The model whose tokenizer is in `folder`, if there is one, or a new one."""
+    """The model of `folder`, a workdir or a published checkpoint, if there is one, or a new one."""
+    for published in (Path(folder), Path(folder) / build.PUBLISHED) if folder else ():
+        if build.is_published(published):
+            return build.published_model(published, settings)
     if folder:
         return build.model(settings, ChatTemplate.load(folder))
     return build.new_model(config, build.texts(source))
@@ -117,7 +130,13 @@ def _batches(config: ConfigDict, model: build.Model, objective: Objective, sourc
     rows, length = config.batch_size // jax.process_count(), config.data.completion_length
     dataset = batches(
         source,
-        model.encode(length, completions=objective.batch.completions, views=build.views(config), seed=config.seed),
+        model.encode(
+            length,
+            completions=objective.batch.completions,
+            views=build.views(config),
+            two_sided=config.data.two_sided,
+            seed=config.seed,
+        ),
         objective.batch,
         model.packer(rows, length),
         rejects=rejects,
@@ -131,6 +150,9 @@ def _batches(config: ConfigDict, model: build.Model, objective: Objective, sourc
 
 def _start_params(config: ConfigDict, model: build.Model, where: Params) -> Params:
     """Parameters at step 0, laid out as `where` says."""
+    if config.init_from and build.is_published(config.init_from):
+        kind = config.compute.param_dtype
+        return pretrained.from_pretrained(config.init_from, where, kind, model.family).params
     shapes = sharding.on(build.param_shapes(model), where)
     if config.init_from:
         return checkpoint.load_params(config.init_from, shapes)

@@ -35,6 +35,11 @@ def make_mesh(data: int = 1, fsdp: int = -1, tensor: int = 1) -> Mesh:
     return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
+def one_device() -> Mesh:
+    """A mesh of the first device alone."""
+    return jax.make_mesh((1, 1, 1), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=jax.devices()[:1])
+
+
 def match(params: Params, rules: Rules) -> Params:
     """The PartitionSpec of every parameter: that of the one rule whose pattern is found in its path (`"a/b/kernel"`).
 

@@ -1,6 +1,7 @@
 """The types that every part of the project speaks. Imports nothing of ours.
 
-Shapes: B prompts, P prompt tokens, K completions of each prompt, R completion tokens, N pictures of a prompt.
+Shapes: B prompts, P prompt tokens, K completions of each prompt, R completion tokens; of a prompt's media: N tiles or
+recordings, S patches, F placeholders.
 """
 
 import dataclasses
@@ -22,10 +23,44 @@ def pytree(cls: type[T]) -> type[T]:
 
 
 @pytree
-class Media:
-    """The pictures of each prompt, in the order of their placeholders in the prompt."""
+class Tiles:
+    """Pictures, or frames of videos, cut into tiles of the one size that a vision tower takes.
 
-    pixels: jax.Array  # f32[B, N, H, W, C], as the vision tower takes them
+    A tile gives T features; those of a row are counted through, tile after tile. Placeholder f of the row, in the order
+    of the prompt, takes the sum of features `slots[f]` times `weights[f]`; without `slots`, simply the f-th feature.
+    Feature -1, where a model has one, is its learned end of a line (LLaVA-NeXT).
+    """
+
+    pixels: jax.Array  # f32[B, N, H, W, C]
+    slots: jax.Array | None = None  # i32[B, F, taps]
+    weights: jax.Array | None = None  # f32[B, F, taps]; 0 on padding
+
+
+@pytree
+class Patches:
+    """Pictures and frames of their own sizes, as sequences of patches: Qwen-VL.
+
+    Every `merge * merge` consecutive patches become one feature; placeholder f takes feature `slots[f]`. A tower with
+    windows reads each run of `window` patches as one, so that windows cut off by an edge are padded here.
+    """
+
+    pixels: jax.Array  # f32[B, S, values of a patch], as the published image processor flattens them
+    segment: jax.Array  # i32[B, S] the frame that a patch is part of, from 1; 0 is padding
+    place: jax.Array  # i32[B, S, 2] its row and column in the frame
+    size: jax.Array  # i32[B, S, 2] rows and columns of the frame
+    slots: jax.Array  # i32[B, F]
+
+
+@pytree
+class Sound:
+    """Recordings as log-mel spectrograms. Placeholder f takes feature `slots[f]`, counted through the row's recordings."""
+
+    mel: jax.Array  # f32[B, N, frames, mels]
+    mask: jax.Array  # f32[B, N, frames] 1 on what was recorded
+    slots: jax.Array  # i32[B, F]
+
+
+Media = Tiles | Patches | Sound
 
 
 @pytree
@@ -42,6 +77,9 @@ class PromptTree:
     tokens: jax.Array  # i32[B, K, R] last token of the prompt, then the completion without its last token
     targets: jax.Array  # i32[B, K, R] the completion
     mask: jax.Array  # f32[B, K, R] 1 where a target counts
+    # For models that rotate by time, row and column; else tokens are counted.
+    positions: jax.Array | None = None  # i32[B, P, 3] of each prompt token
+    start: jax.Array | None = None  # i32[B] of the last token of the prompt, which completions count on from
 
 
 @pytree
@@ -106,27 +144,35 @@ class Policy(NamedTuple):
     init: Callable[[jax.Array, PromptTree], Params]
     hidden: Callable[[Params, PromptTree], jax.Array]  # -> [B, K, R, D], one state for each target
     unembed: Callable[[Params, jax.Array], jax.Array]  # [..., D] -> f32[..., V]
-    # (params, prompt, prompt_mask, media, K, R) -> cache of the prompt, with room for K completions of R tokens
-    prefill: Callable[[Params, jax.Array, jax.Array, Media | None, int, int], Cache]
+    # (params, tree, K, R) -> cache of the prompt, with room for K completions of R tokens; ignores those of the tree
+    prefill: Callable[[Params, PromptTree, int, int], Cache]
     # (params, cache, i32[B, K] token, step) -> ([B, K, D], cache)
     decode: Callable[[Params, Cache, jax.Array, jax.Array], tuple[jax.Array, Cache]]
 
 
+@pytree
+class Prompt:
+    """A prompt after its text was tokenised and its media were read; host memory, not yet padded."""
+
+    ids: np.ndarray  # i32[p] the whole prompt, media placeholders expanded
+    media: Media | None = None  # without the axis B; axes N, S and F may be of length 0
+    positions: np.ndarray | None = None  # i32[p, 3], as in PromptTree
+
+
 @dataclasses.dataclass
 class Example:
-    """One record after its text was tokenised and its pictures were read; host memory, not yet padded."""
+    """One record, encoded; host memory, not yet padded."""
 
     id: str
-    prompt: np.ndarray  # i32[p] the whole prompt, media placeholders expanded
-    images: np.ndarray  # f32[n, H, W, C]; n may be 0
+    prompt: Prompt
     completions: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)  # "chosen" -> i32[r], ends with EOS
-    views: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)  # other pictures for the same text
+    views: dict[str, Prompt] = dataclasses.field(default_factory=dict)  # the same text with other media
 
 
 class PackTree(Protocol):
     """Pads examples into one tree of static shape: completion k of the tree is `example.completions[names[k]]`.
 
-    `view` names the entry of `Example.views` to take the pictures from; None takes `Example.images`.
+    `view` names the entry of `Example.views` that takes the place of `Example.prompt`.
     Rows past the last example are padding, with a mask of zeros.
     """
 
@@ -195,6 +241,24 @@ class PreferenceBatch:
 
     def group(self, scores: tuple[Scores, ...]) -> Pair[Scores]:
         return Pair(scores[0].completion(0), scores[0].completion(1))
+
+
+@pytree
+class TwoSidedBatch(PreferenceBatch):
+    """Pairs whose rejected completion was given other media (`Example.views["rejected"]`): two trees."""
+
+    rejected: PromptTree  # K = 1, and `tree` holds the chosen completion alone
+
+    @classmethod
+    def pack(cls, examples: Sequence[Example], pack_tree: PackTree) -> "TwoSidedBatch":
+        weight = row_weight(examples, pack_tree.batch_size)
+        return cls(pack_tree(examples, ("chosen",)), weight, pack_tree(examples, ("rejected",), view="rejected"))
+
+    def trees(self) -> tuple[PromptTree, ...]:
+        return (self.tree, self.rejected)
+
+    def group(self, scores: tuple[Scores, ...]) -> Pair[Scores]:
+        return Pair(scores[0].completion(0), scores[1].completion(0))
 
 
 Metrics = Mapping[str, Mean]

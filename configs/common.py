@@ -11,7 +11,8 @@ def base() -> ConfigDict:
     config.batch_size = 32  # rows over all hosts
     config.microbatches = 1  # parts that a batch is cut into, to save memory
     config.score_chunk = 128  # completion positions whose logits exist at a time
-    config.init_from = ""  # workdir of a run whose last checkpoint is the start; gives model and tokenizer too
+    # Where to start: the workdir of a run, or a Hugging Face checkpoint; gives model and tokenizer too.
+    config.init_from = ""
     config.init_vision = ""  # folder of a pretrained vision tower, for a model from scratch
     config.frozen = ("^vision/",)  # patterns of parameter paths
     config.reference = "frozen"  # or "none"
@@ -19,12 +20,17 @@ def base() -> ConfigDict:
     config.model = small_model()
     config.tokenizer = ConfigDict({"vocab_size": 512})  # of a model from scratch; its words come from the data
     config.image = ConfigDict({"size": 32, "grid": 2})  # resized to grid x grid tiles of the vision tower's size
+    config.processor = ConfigDict()  # options of a published model's processor, see align_jax/data/processors
+    # Activations, and parameters that a published model starts with. float32 keeps small updates from being lost.
+    config.compute = ConfigDict({"dtype": "float32", "param_dtype": "float32", "remat": False})
     config.data = ConfigDict(
         {
             "source": {"name": config_dict.placeholder(str)},  # and what the source takes, see align_jax/data/sources
             "prompt_length": 16,  # tokens, placeholders of pictures included
             "completion_length": 18,
-            "max_images": 1,
+            "max_images": 1,  # of a prompt, for a model that is made here
+            "media_items": 0,  # tiles, patches or recordings of a prompt, for a published one; 0: as they come
+            "two_sided": False,  # whether records may have rejected_images: other pictures for the rejected answer
             "views": {},  # other pictures for the same text: view -> dict(name="corrupt:...", hyper-parameters)
             "workers": 0,  # processes that read and decode
             "max_reject_fraction": 0.01,  # of records that may be broken

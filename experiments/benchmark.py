@@ -26,7 +26,7 @@ from align_jax.models.flops import tree_flops
 from align_jax.models.mllm import MLLMConfig
 from align_jax.train import optimizer, state
 from align_jax.train.step import make_update
-from align_jax.types import Media, PreferenceBatch, PromptTree, Scores, pytree
+from align_jax.types import PreferenceBatch, PromptTree, Scores, Tiles, pytree
 from experiments import console as script
 
 CONFIG = config_flags.DEFINE_config_file("config", "configs/dpo.py", "Whose model and loss; data are random.")
@@ -65,9 +65,9 @@ def random_batch(config: MLLMConfig, pictures: int) -> PreferenceBatch:
     rng = np.random.default_rng(0)
     rows, length, size = ROWS.value, COMPLETION.value, config.vision.image_size
     prompt = rng.integers(5, VOCAB.value, (rows, PROMPT.value))
-    prompt[:, 1 : 1 + pictures * config.tokens_per_picture] = config.image_token
+    prompt[:, 1 : 1 + pictures * config.tokens_per_picture] = config.placeholders[0]
     tokens = lambda: jnp.asarray(rng.integers(5, VOCAB.value, (rows, 2, length)), jnp.int32)  # noqa: E731
-    media = Media(jnp.asarray(rng.normal(size=(rows, pictures, size, size, 3)), jnp.float32))
+    media = Tiles(jnp.asarray(rng.normal(size=(rows, pictures, size, size, 3)), jnp.float32))
     mask = jnp.ones((rows, 2, length))
     tree = PromptTree(jnp.asarray(prompt, jnp.int32), jnp.ones(prompt.shape), media, tokens(), tokens(), mask)
     return PreferenceBatch(tree, jnp.ones(rows))
@@ -113,7 +113,7 @@ def main(_):
     config, console = CONFIG.value, Console()
     settings = config.model.to_dict()
     sizes = MLLMConfig.from_dict(
-        {**settings, "decoder": {**settings["decoder"], "vocab_size": VOCAB.value}, "image_token": 3}
+        {**settings, "decoder": {**settings["decoder"], "vocab_size": VOCAB.value}, "placeholders": (3,)}
     )
     pictures = config.image.grid**2
     batch = random_batch(sizes, pictures)

@@ -28,10 +28,21 @@ TABLE = {
     "sharding": May({"types"}),
     "scoring": May({"types"}),
     "losses": May({"types", "registry"}),
-    "models": May({"types", "registry", "sharding"}, {"flax", "safetensors"}),
+    "models": May({"types", "registry", "sharding"}, {"flax", "ml_dtypes", "safetensors", "transformers"}),
     "data": May(
         {"types", "registry"},
-        {"PIL", "absl", "easy_vqa", "grain", "pyarrow", "tensorflow_datasets", "tokenizers", "transformers"},
+        {
+            "PIL",
+            "absl",
+            "easy_vqa",
+            "grain",
+            "pyarrow",
+            "scipy",
+            "soundfile",
+            "tensorflow_datasets",
+            "tokenizers",
+            "transformers",
+        },
     ),
     "preferences": May({"types", "registry", "data", "rollout", "scoring"}, {"PIL"}),
     "rollout": May({"types", "registry", "scoring"}),
@@ -44,6 +55,7 @@ TABLE = {
     "run": May({"*"}, {"absl", "ml_collections", "rich"}),
     # What can be done with a run, from records and words to numbers.
     "ask": May({"*"}),
+    "exchange": May({"*"}),
     "measure": May({"*"}, {"rich"}),
 }
 

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from align_jax.models import mllm
-from align_jax.types import Example, Media, PromptTree
+from align_jax.types import Example, Prompt, PromptTree, Tiles
 
 VOCAB, IMAGE_TOKEN, EOS = 40, 3, 2
 CONFIG = mllm.MLLMConfig.from_dict(
     {
-        "image_token": IMAGE_TOKEN,
+        "placeholders": (IMAGE_TOKEN,),
         "decoder": dict(vocab_size=VOCAB, dim=16, layers=2, heads=4, kv_heads=2, head_dim=8, mlp_dim=32),
         "vision": dict(image_size=8, patch_size=4, dim=16, layers=1, heads=2, mlp_dim=16),
         "projector": dict(dim=16, hidden_dim=16),
@@ -20,16 +20,15 @@ CONFIG = mllm.MLLMConfig.from_dict(
 )
 
 
-@functools.cache
-def policy():
-    return mllm.build(CONFIG)
+def policy(config: mllm.MLLMConfig = CONFIG):
+    return mllm.build(config)
 
 
 @functools.cache
-def params(seed: int = 0):
+def params(seed: int = 0, config: mllm.MLLMConfig = CONFIG):
     """Every parameter random, so that no part is silent. Drawn by NumPy: each draw of JAX would be compiled."""
     rng = np.random.default_rng(seed)
-    shapes = jax.eval_shape(policy().init, jax.random.key(0), tree(1, 1))
+    shapes = jax.eval_shape(policy(config).init, jax.random.key(0), tree(1, 1))
 
     def draw(path, x):
         return jnp.asarray(0.2 * rng.normal(size=x.shape) + (path[-1].key == "scale"), jnp.float32)
@@ -52,11 +51,20 @@ def tree(rows: int = 3, completions: int = 2, seed: int = 0, length: int = 6) ->
     return PromptTree(
         prompt=jnp.asarray(prompt, jnp.int32),
         prompt_mask=jnp.asarray(prompt_mask),
-        media=Media(jnp.asarray(rng.normal(size=(rows, 1, 8, 8, 3)), jnp.float32)),
+        media=Tiles(jnp.asarray(rng.normal(size=(rows, 1, 8, 8, 3)), jnp.float32)),
         tokens=jnp.asarray(rng.integers(5, VOCAB, (rows, completions, length)), jnp.int32),
         targets=jnp.asarray(rng.integers(5, VOCAB, (rows, completions, length)), jnp.int32),
         mask=jnp.asarray(np.arange(length) < lengths, jnp.float32),
     )
+
+
+def positions(tree: PromptTree) -> jax.Array:
+    """i32[B, P, 3] of `tree()`: text counts on, and its picture of 2 x 2 tokens spreads over rows and columns."""
+    picture = np.array([[0, 0, 0], [0, 0, 1], [0, 1, 0], [0, 1, 1]])
+    text = np.arange(3)[:, None]
+    row = np.concatenate([np.tile(text[:2], 3), picture + 2, np.tile(text + 4, 3)])
+    start = np.asarray(tree.prompt_mask).argmax(-1)  # padding on the left takes no positions
+    return jnp.asarray(np.maximum(row[None] - row[start][:, None, :1], 0), jnp.int32)
 
 
 def examples(count: int, seed: int = 0) -> list[Example]:
@@ -72,13 +80,12 @@ def examples(count: int, seed: int = 0) -> list[Example]:
         made.append(
             Example(
                 id=str(i),
-                prompt=prompt.astype(np.int32),
-                images=images[0],
+                prompt=Prompt(prompt.astype(np.int32), Tiles(images[0])),
                 completions={
                     "chosen": chosen.astype(np.int32),
                     "rejected": rejected[: rng.integers(4, 9)].astype(np.int32),
                 },
-                views={"corrupted": images[1]},
+                views={"corrupted": Prompt(prompt.astype(np.int32), Tiles(images[1]))},
             )
         )
     return made

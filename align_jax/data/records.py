@@ -2,12 +2,13 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+import types
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-IMAGE_MARK = "<image>"
-FIELDS = ("id", "prompt", "image", "images", "chosen", "rejected")
+IMAGE_MARK, VIDEO_MARK, AUDIO_MARK = MARKS = ("<image>", "<video>", "<audio>")
+FIELDS = ("id", "prompt", "image", "images", "videos", "sounds", "chosen", "rejected", "rejected_images")
 
 
 class RecordError(ValueError):
@@ -29,9 +30,10 @@ class RecordError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """A prompt about some images, and up to two answers to it.
+    """A prompt about some images, videos and recordings, and up to two answers to it.
 
     `prompt` may hold `<image>` marks, one for each image, where the images belong; without marks they come first.
+    `<video>` and `<audio>` do the same for the others.
     """
 
     id: str
@@ -41,6 +43,9 @@ class Record:
     rejected: str | None = None
     meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     where: str = ""  # file and row, for messages
+    videos: tuple[tuple[bytes | str, ...], ...] = ()  # each its frames, as images
+    sounds: tuple[bytes | str, ...] = ()  # encoded files, or paths of them
+    rejected_images: tuple[bytes | str, ...] | None = None  # what the rejected answer was given, if not the same
 
     @property
     def place(self) -> str:
@@ -60,9 +65,10 @@ def parse_record(row: Mapping[str, Any], where: str, root: Path, default_id: str
     """Checks a row of the canonical schema.
 
     Args:
-      row: `prompt` (text); optional `id`, `images` (a list) or `image` (a single one), `chosen`, `rejected`. An image
-        is a path relative to `root`, encoded bytes, or `{"bytes": ..., "path": ...}`. Null counts as absent. All other
-        keys go to `meta`.
+      row: `prompt` (text); optional `id`, `images` (a list) or `image` (a single one), `videos` (a list of lists of
+        frames, which are images), `sounds` (a list), `chosen`, `rejected`, `rejected_images` (a list). An image or
+        recording is a path relative to `root`, encoded bytes, or `{"bytes": ..., "path": ...}`. Null counts as absent.
+        All other keys go to `meta`.
       where: file and row, for messages.
       root: folder that image paths are relative to, and may not leave.
       default_id: the id of rows that have none; the source passes its row number.
@@ -76,11 +82,21 @@ def parse_record(row: Mapping[str, Any], where: str, root: Path, default_id: str
         raise RecordError(where, f"'prompt' is missing: add or rename it (the row has: {_listed(row)})")
     prompt = _text(row, "prompt", where)
     images = _images(row, where, root)
-    check_marks(prompt, len(images), where)
+    videos = tuple(
+        _files(frames, f"'videos'[{i}]", where, root)
+        for i, frames in enumerate(_list(row.get("videos"), "'videos'", where))
+    )
+    sounds = _files(row.get("sounds"), "'sounds'", where, root)
+    for mark, count in zip(MARKS, map(len, (images, videos, sounds)), strict=True):
+        check_marks(prompt, count, where, mark)
+    other = row.get("rejected_images")
     return Record(
         id=_id(row, where) or default_id or where,
         prompt=prompt,
         images=images,
+        videos=videos,
+        sounds=sounds,
+        rejected_images=None if other is None else _files(other, "'rejected_images'", where, root),
         chosen=_text(row, "chosen", where),
         rejected=_text(row, "rejected", where),
         meta={key: value for key, value in row.items() if key not in FIELDS},
@@ -88,14 +104,14 @@ def parse_record(row: Mapping[str, Any], where: str, root: Path, default_id: str
     )
 
 
-def check_marks(prompt: str, num_images: int, where: str) -> None:
-    """Raises RecordError unless `prompt` has no `<image>` mark, or exactly one for each image."""
-    marks = prompt.count(IMAGE_MARK)
-    if marks and marks != num_images:
+def check_marks(prompt: str, count: int, where: str, mark: str = IMAGE_MARK) -> None:
+    """Raises RecordError unless `prompt` has no such mark, or exactly `count`."""
+    marks, what = prompt.count(mark), mark.strip("<>")
+    if marks and marks != count:
         raise RecordError(
             where,
-            f"'prompt' has {marks} {IMAGE_MARK} marks for {num_images} images: write one mark for each image, or no "
-            "mark at all to put the images first",
+            f"'prompt' has {marks} {mark} marks for {count} {what}s: write one mark for each {what}, or no "
+            f"mark at all to put the {what}s first",
         )
 
 
@@ -125,11 +141,18 @@ def _images(row: Mapping[str, Any], where: str, root: Path) -> tuple[bytes | str
         raise RecordError(where, "has both 'image' and 'images': keep one of them")
     if several is None:
         return () if one is None else (_image(one, "'image'", where, root),)
-    if not isinstance(several, list | tuple):
-        raise RecordError(
-            where, f"'images' is {_kind(several)}: it must be a list; a single image may go into 'image'"
-        )
-    return tuple(_image(image, f"'images'[{i}]", where, root) for i, image in enumerate(several))
+    return _files(several, "'images'", where, root)
+
+
+def _files(values: Any, field: str, where: str, root: Path) -> tuple[bytes | str, ...]:
+    return tuple(_image(v, f"{field}[{i}]", where, root) for i, v in enumerate(_list(values, field, where)))
+
+
+def _list(values: Any, field: str, where: str) -> Sequence[Any]:
+    if not isinstance(values, list | tuple | types.NoneType):
+        hint = "; a single image may go into 'image'" if field == "'images'" else ""
+        raise RecordError(where, f"{field} is {_kind(values)}: it must be a list{hint}")
+    return values or ()
 
 
 def _image(image: Any, field: str, where: str, root: Path) -> bytes | str:

@@ -23,7 +23,7 @@ class DensePreferenceBatch(PreferenceBatch):
         changed = np.zeros((pack_tree.batch_size, 2, pack_tree.completion_length), np.float32)
         for row, example in zip(changed, examples, strict=False):
             chosen, rejected = example.completions["chosen"], example.completions["rejected"]
-            for marks, found in zip(row, changed_tokens(example.prompt, chosen, rejected), strict=True):
+            for marks, found in zip(row, changed_tokens(example.prompt.ids, chosen, rejected), strict=True):
                 marks[: len(found)] = found[: len(marks)]
         tree = pack_tree(examples, ("chosen", "rejected"))
         return cls(tree, row_weight(examples, pack_tree.batch_size), changed)

@@ -17,23 +17,29 @@ class Segment(NamedTuple):
     mask: jax.Array  # bool, broadcasts to [B, K, R, S]: True where a query sees a key
 
 
-def attend(queries: jax.Array, segments: list[Segment]) -> jax.Array:
+def attend(
+    queries: jax.Array, segments: list[Segment], scale: float | None = None, softcap: float | None = None
+) -> jax.Array:
     """Grouped-query attention with one softmax, in float32, over the keys of all segments.
 
     Args:
       queries: [B, K, R, H * G, D].
       segments: at least one; all with the same H and D.
+      scale: of the queries; D**-0.5 if not given.
+      softcap: bound that logits are squeezed below by tanh (Gemma 2).
 
     Returns:
       [B, K, R, H * G, D], of the queries' dtype. A query that sees no key gets a finite, meaningless value.
     """
     B, K, R, heads, D = queries.shape
     H = segments[0].keys.shape[-2]
-    q_BKRHGD = queries.reshape(B, K, R, H, heads // H, D) * D**-0.5
+    q_BKRHGD = queries.reshape(B, K, R, H, heads // H, D) * (D**-0.5 if scale is None else scale)
     logits = []
     for keys, _, mask in segments:
         own = "K" if keys.ndim == 5 else ""
         x_BKHGRS = jnp.einsum(f"BKRHGD,B{own}SHD->BKHGRS", q_BKRHGD, keys).astype(jnp.float32)
+        if softcap is not None:
+            x_BKHGRS = softcap * jnp.tanh(x_BKHGRS / softcap)
         logits.append(jnp.where(mask[..., None, None, :, :], x_BKHGRS, -1e30))
     weights = jax.nn.softmax(jnp.concatenate(logits, -1), axis=-1).astype(queries.dtype)
     out, start = 0.0, 0
@@ -42,17 +48,3 @@ def attend(queries: jax.Array, segments: list[Segment]) -> jax.Array:
         out += jnp.einsum(f"BKHGRS,B{own}SHD->BKRHGD", weights[..., start : start + length], values)
         start += length
     return out.reshape(B, K, R, heads, D)
-
-
-def rotary(positions: jax.Array, head_dim: int, theta: float) -> tuple[jax.Array, jax.Array]:
-    """Cosines and sines f32[..., head_dim / 2] of rotary position embedding, Su et al. 2021, arXiv:2104.09864."""
-    frequencies = theta ** -(jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim)
-    angles = jnp.multiply.outer(positions.astype(jnp.float32), frequencies)
-    return jnp.cos(angles), jnp.sin(angles)
-
-
-def rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
-    """Turns `x` [..., heads, D] by angles [..., D / 2]; pairs are (d, d + D / 2), as in Llama on Hugging Face."""
-    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    cos, sin = cos[..., None, :], sin[..., None, :]
-    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], -1).astype(x.dtype)

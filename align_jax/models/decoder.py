@@ -1,4 +1,4 @@
-"""Llama-style decoder over prompt trees: RMSNorm, RoPE, grouped-query attention, SwiGLU; scanned over layers."""
+"""Decoders of the Llama line over prompt trees: Llama, Mistral, Qwen2, Qwen3 and Gemma 3; scanned over layers."""
 
 import dataclasses
 from typing import NamedTuple
@@ -8,10 +8,16 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
-from align_jax.models.attention import Segment, attend, rotary, rotate
+from align_jax.models import sight
 from align_jax.models.linear import Linear
+from align_jax.models.norm import RMSNorm
+from align_jax.models.rope import Rope, rotary
+from align_jax.models.sight import Sight
+from align_jax.models.tree_attention import Past, TreeAttention
 from align_jax.sharding import BATCH, Rules, constrain
 from align_jax.types import pytree
+
+ACTIVATIONS = {"silu": nn.silu, "gelu_tanh": nn.gelu, "gelu": lambda x: nn.gelu(x, approximate=False)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +29,25 @@ class DecoderConfig:
     kv_heads: int
     head_dim: int
     mlp_dim: int
-    rope_theta: float = 10000.0
+    rope: Rope = Rope()
     norm_eps: float = 1e-5
     tie_embeddings: bool = False
+    qkv_bias: bool = False  # Qwen2
+    out_bias: bool = False
+    qk_norm: bool = False  # RMSNorm of each head's queries and keys: Qwen3, Gemma 3
+    activation: str = "silu"  # or gelu_tanh, gelu
+    norm_offset: float = 0.0  # 1 in Gemma
+    post_norms: bool = False  # norms behind attention and MLP, too: Gemma
+    embed_scale: float = 1.0  # of token embeddings: sqrt(dim) in Gemma
+    query_scale: float | None = None  # head_dim**-0.5 if not given
+    window: int = 0  # tokens back that local layers see
+    local: tuple[bool, ...] = ()  # which layers are local; none if empty
+    local_rope: Rope | None = None  # of local layers, if it differs
+    attention_softcap: float | None = None
+    final_softcap: float | None = None
     remat: bool = False  # recompute each layer in the backward pass: less memory, a third more work
     unroll: int = 1  # layers per step of the scan; a few small layers run faster unrolled
-    dtype: str = "float32"  # of activations; parameters stay float32
+    dtype: str = "float32"  # of activations
 
 
 @pytree
@@ -40,40 +59,28 @@ class KVCache:
     keys: jax.Array  # [L, B, K, R, H, D]
     values: jax.Array
     prompt_mask: jax.Array  # f32[B, P]
+    start: jax.Array  # i32[B] position of the first token of a completion
 
 
 class Context(NamedTuple):
-    """What is the same for all layers."""
+    """What is the same for all layers, in the two forms that layers may ask for."""
 
-    cos: jax.Array  # f32[B, S, D / 2]
-    sin: jax.Array
-    prompt_mask: jax.Array  # f32[B, P]
-    step: jax.Array | None = None  # i32[] number of completion tokens in the cache
+    turns: tuple[jax.Array, jax.Array]  # cosines and sines f32[B, S, D / 2]
+    sight: Sight
+    local_turns: tuple[jax.Array, jax.Array] | None  # of local layers
+    local_sight: Sight | None
+    deepstack: jax.Array | None = None  # [n, B, P, dim] added to prompts behind the first n layers
 
-
-class Past(NamedTuple):
-    """One layer's slice of a KVCache."""
-
-    prompt_keys: jax.Array  # [B, P, H, D]
-    prompt_values: jax.Array
-    keys: jax.Array  # [B, K, R, H, D]
-    values: jax.Array
-
-
-class RMSNorm(nn.Module):
-    eps: float
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
-        x_f32 = x.astype(jnp.float32)
-        normed = x_f32 * jax.lax.rsqrt(jnp.mean(x_f32**2, axis=-1, keepdims=True) + self.eps)
-        scale = jnp.expand_dims(scale.astype(jnp.float32), range(x.ndim - 1))
-        return (normed * scale).astype(x.dtype)
+    def of_layer(self, local: jax.Array) -> tuple[tuple[jax.Array, jax.Array], Sight]:
+        """Turns and sight of a layer; `local` is bool[]."""
+        if self.local_sight is None:
+            return self.turns, self.sight
+        mine, other = (self.local_turns, self.local_sight), (self.turns, self.sight)
+        return jax.tree.map(lambda a, b: jnp.where(local, a, b), mine, other)
 
 
 class GatedMLP(nn.Module):
-    """SwiGLU. Shazeer 2020, https://arxiv.org/abs/2002.05202."""
+    """SwiGLU and its kin. Shazeer 2020, https://arxiv.org/abs/2002.05202."""
 
     config: DecoderConfig
 
@@ -82,55 +89,8 @@ class GatedMLP(nn.Module):
         def linear(features: int, name: str) -> Linear:
             return Linear((features,), dtype=self.config.dtype, name=name)
 
-        hidden = nn.silu(linear(self.config.mlp_dim, "gate")(x)) * linear(self.config.mlp_dim, "up")(x)
-        return linear(self.config.dim, "down")(hidden)
-
-
-class TreeAttention(nn.Module):
-    """Self-attention of a prompt and K completions of it, given as one row of P + K * R tokens."""
-
-    config: DecoderConfig
-    prompt_length: int  # P; 0 when the prompt is in `past`
-    completions: int  # K; 0 for a prompt alone
-
-    @nn.compact
-    def __call__(self, x: jax.Array, context: Context, past: Past | None):
-        c = self.config
-
-        def project(heads: int, name: str) -> jax.Array:
-            return Linear((heads, c.head_dim), dtype=c.dtype, name=name)(x)
-
-        queries, keys, values = project(c.heads, "query"), project(c.kv_heads, "key"), project(c.kv_heads, "value")
-        queries, keys = (rotate(t, context.cos, context.sin) for t in (queries, keys))
-
-        def split(t: jax.Array) -> tuple[jax.Array, jax.Array | None]:  # [B, P, ...], [B, K, R, ...]
-            prompt, rest = t[:, : self.prompt_length], t[:, self.prompt_length :]
-            return prompt, rest.reshape(rest.shape[0], self.completions, -1, *rest.shape[2:])
-
-        prompt_seen = context.prompt_mask[:, None, None, :] > 0  # [B, 1, 1, P]
-        out = []
-        if self.prompt_length:
-            own = Segment(keys[:, : self.prompt_length], values[:, : self.prompt_length], None)
-            causal = jnp.tril(jnp.ones((self.prompt_length, self.prompt_length), bool))
-            out.append(
-                attend(queries[:, None, : self.prompt_length], [own._replace(mask=causal[None, None] & prompt_seen)])[
-                    :, 0
-                ]
-            )
-        if self.completions:
-            (prompt_keys, own_keys), (prompt_values, own_values) = split(keys), split(values)
-            own_queries = split(queries)[1]
-            length = own_queries.shape[2]
-            segments = [Segment(own_keys, own_values, jnp.tril(jnp.ones((length, length), bool))[None, None])]
-            if past is None:
-                segments.append(Segment(prompt_keys, prompt_values, prompt_seen))
-            else:
-                written = (jnp.arange(past.keys.shape[2]) < context.step)[None, None, None]
-                segments.append(Segment(past.prompt_keys, past.prompt_values, prompt_seen))
-                segments.append(Segment(past.keys, past.values, written))
-            rest = attend(own_queries, segments)
-            out.append(rest.reshape(rest.shape[0], -1, *rest.shape[3:]))
-        return Linear((c.dim,), inputs=2, dtype=c.dtype, name="out")(jnp.concatenate(out, 1)), (keys, values)
+        gate = ACTIVATIONS[self.config.activation](linear(self.config.mlp_dim, "gate")(x))
+        return linear(self.config.dim, "down")(gate * linear(self.config.mlp_dim, "up")(x))
 
 
 class DecoderLayer(nn.Module):
@@ -140,12 +100,21 @@ class DecoderLayer(nn.Module):
     keep_kv: bool
 
     @nn.compact
-    def __call__(self, x: jax.Array, context: Context, past: Past | None):
+    def __call__(self, x: jax.Array, context: Context, past: Past | None, number: jax.Array, local: jax.Array):
+        c = self.config
+
+        def norm(name: str) -> RMSNorm:
+            return RMSNorm(c.norm_eps, c.norm_offset, name=name)
+
         x = constrain(x, BATCH, None, None)
-        attention = TreeAttention(self.config, self.prompt_length, self.completions, name="attention")
-        out, kv = attention(RMSNorm(self.config.norm_eps, name="attention_norm")(x), context, past)
-        x = x + out
-        x = x + GatedMLP(self.config, name="mlp")(RMSNorm(self.config.norm_eps, name="mlp_norm")(x))
+        attention = TreeAttention(c, self.prompt_length, self.completions, name="attention")
+        out, kv = attention(norm("attention_norm")(x), *context.of_layer(local), past)
+        x = x + (norm("attention_post_norm")(out) if c.post_norms else out)
+        out = GatedMLP(c, name="mlp")(norm("mlp_norm")(x))
+        x = x + (norm("mlp_post_norm")(out) if c.post_norms else out)
+        if context.deepstack is not None:
+            added = jnp.take(context.deepstack, number, axis=0, mode="fill", fill_value=0).astype(x.dtype)
+            x = x.at[:, : self.prompt_length].add(added)
         return x, kv if self.keep_kv else None
 
 
@@ -155,35 +124,70 @@ class Decoder(nn.Module):
     def setup(self):
         c = self.config
         self.embed = nn.Embed(c.vocab_size, c.dim, dtype=c.dtype, embedding_init=nn.initializers.normal(0.02))
-        self.norm = RMSNorm(c.norm_eps)
+        self.norm = RMSNorm(c.norm_eps, c.norm_offset)
         if not c.tie_embeddings:
             self.head = Linear((c.vocab_size,), dtype=c.dtype)
 
+    def embed_tokens(self, tokens: jax.Array) -> jax.Array:
+        """i32[...] -> [..., dim]."""
+        x = self.embed(tokens)
+        return x if self.config.embed_scale == 1.0 else x * jnp.asarray(self.config.embed_scale, x.dtype)
+
     def unembed(self, hidden: jax.Array) -> jax.Array:
         """[..., dim] -> logits [..., V]."""
-        return self.embed.attend(hidden) if self.config.tie_embeddings else self.head(hidden)
+        logits = self.embed.attend(hidden) if self.config.tie_embeddings else self.head(hidden)
+        cap = self.config.final_softcap
+        return logits if cap is None else cap * jnp.tanh(logits / cap)
 
-    def tree(self, prompt: jax.Array, prompt_mask: jax.Array, tokens: jax.Array) -> jax.Array:
-        """Hidden states of completions: embedded prompt [B, P, dim], tokens i32[B, K, R] -> [B, K, R, dim]."""
+    def tree(
+        self,
+        prompt: jax.Array,
+        prompt_mask: jax.Array,
+        tokens: jax.Array,
+        positions: jax.Array | None = None,
+        start: jax.Array | None = None,
+        blocks: jax.Array | None = None,
+        deepstack: jax.Array | None = None,
+    ) -> jax.Array:
+        """Hidden states of completions.
+
+        Args:
+          prompt: [B, P, dim], embedded.
+          prompt_mask: f32[B, P].
+          tokens: i32[B, K, R].
+          positions: i32[B, P, 3], or None to count tokens.
+          start: i32[B], position of the first token of completions; goes with `positions`.
+          blocks: see `sight.of_tree`.
+          deepstack: [n, B, P, dim], added to prompts behind the first n layers.
+
+        Returns:
+          [B, K, R, dim].
+        """
         B, K, R = tokens.shape
-        x = jnp.concatenate([prompt, self.embed(tokens).reshape(B, K * R, -1)], axis=1)
-        context = self._context(prompt_mask, tree_positions(prompt_mask, K, R))
+        x = jnp.concatenate([prompt, self.embed_tokens(tokens).reshape(B, K * R, -1)], axis=1)
+        places, start = prompt_positions(prompt_mask, positions, start)
+        rest = start[:, None, None, None] + jnp.arange(R)[None, None, :, None]
+        rest = jnp.broadcast_to(rest, (B, K, R, places.shape[-1])).reshape(B, K * R, -1)
+        context = self._context(jnp.concatenate([places, rest], axis=1), prompt_mask, R, blocks, deepstack)
         x, _ = self.run_layers(x, context, None, prompt.shape[1], K, False)
         return self.norm(x[:, prompt.shape[1] :]).reshape(B, K, R, -1)
 
-    def prefill(self, prompt: jax.Array, prompt_mask: jax.Array, completions: int, length: int) -> KVCache:
-        """Cache of embedded prompts [B, P, dim], with room for `completions` of `length` tokens each."""
-        context = self._context(prompt_mask, tree_positions(prompt_mask, 0, 0))
+    def prefill(self, prompt, prompt_mask, completions: int, length: int, positions, start, blocks, deepstack) -> KVCache:
+        """Cache of prompts, given as to `tree`, with room for `completions` of `length` tokens each."""
+        places, start = prompt_positions(prompt_mask, positions, start)
+        context = self._context(places, prompt_mask, 0, blocks, deepstack)
         _, (keys, values) = self.run_layers(prompt, context, None, prompt.shape[1], 0, True)
         room = jnp.zeros((*keys.shape[:2], completions, length, *keys.shape[3:]), keys.dtype)
-        return KVCache(keys, values, room, room, prompt_mask)
+        return KVCache(keys, values, room, room, prompt_mask, start)
 
     def decode(self, cache: KVCache, tokens: jax.Array, step: jax.Array) -> tuple[jax.Array, KVCache]:
         """One more token i32[B, K] of each completion -> hidden states [B, K, dim]."""
-        positions = jnp.broadcast_to(cache.prompt_mask.sum(-1).astype(jnp.int32)[:, None] + step, tokens.shape)
-        context = self._context(cache.prompt_mask, positions)._replace(step=step)
+        c, room = self.config, cache.keys.shape[3]
+        positions = jnp.broadcast_to((cache.start + step)[:, None, None], (*tokens.shape, 1))
+        views = [sight.of_step(cache.prompt_mask, room, step, window) for window in (0, c.window)]
+        context = self._both(positions, views)
         past = Past(cache.prompt_keys, cache.prompt_values, cache.keys, cache.values)
-        x, new = self.run_layers(self.embed(tokens), context, past, 0, tokens.shape[1], True)
+        x, new = self.run_layers(self.embed_tokens(tokens), context, past, 0, tokens.shape[1], True)
         # Written here, once for all layers, so that the cache is updated in place and never copied by the scan.
         keys, values = (
             jax.lax.dynamic_update_index_in_dim(old, written, step, axis=3)
@@ -194,32 +198,49 @@ class Decoder(nn.Module):
     @nn.compact
     def run_layers(self, x, context: Context, past, prompt_length: int, completions: int, keep_kv: bool):
         """Runs all layers, their parameters stacked on a leading axis; returns the keys and values of `x` if asked."""
-        layer = nn.remat(DecoderLayer, prevent_cse=False) if self.config.remat else DecoderLayer
+        c = self.config
+        layer = nn.remat(DecoderLayer, prevent_cse=False) if c.remat else DecoderLayer
         scanned = nn.scan(
             layer,
             variable_axes={"params": 0},
             split_rngs={"params": True},
-            in_axes=(nn.broadcast, 0),
-            length=self.config.layers,
-            unroll=self.config.unroll,
+            in_axes=(nn.broadcast, 0, 0, 0),
+            length=c.layers,
+            unroll=c.unroll,
         )
-        return scanned(self.config, prompt_length, completions, keep_kv, name="layers")(x, context, past)
+        numbers, local = jnp.arange(c.layers), jnp.asarray(c.local or (False,) * c.layers)
+        return scanned(c, prompt_length, completions, keep_kv, name="layers")(x, context, past, numbers, local)
 
-    def _context(self, prompt_mask: jax.Array, positions: jax.Array) -> Context:
-        return Context(*rotary(positions, self.config.head_dim, self.config.rope_theta), prompt_mask)
+    def _context(self, positions, prompt_mask, length: int, blocks, deepstack) -> Context:
+        views = [sight.of_tree(prompt_mask, length, window, blocks) for window in (0, self.config.window)]
+        return self._both(positions, views)._replace(deepstack=deepstack)
+
+    def _both(self, positions: jax.Array, views: list[Sight]) -> Context:
+        c = self.config
+        turns = rotary(c.rope, positions, c.head_dim)
+        if not any(c.local):
+            return Context(turns, views[0], None, None)
+        return Context(turns, views[0], rotary(c.local_rope or c.rope, positions, c.head_dim), views[1])
 
 
-def tree_positions(prompt_mask: jax.Array, completions: int, length: int) -> jax.Array:
-    """i32[B, P + K * R]: positions count what is not padding; every completion continues its prompt."""
-    prompt = jnp.maximum(jnp.cumsum(prompt_mask, axis=-1) - 1, 0)
-    rest = prompt_mask.sum(-1)[:, None, None] + jnp.arange(length)[None, None, :]
-    rest = jnp.broadcast_to(rest, (prompt.shape[0], completions, length)).reshape(prompt.shape[0], -1)
-    return jnp.concatenate([prompt, rest], axis=1).astype(jnp.int32)
+def prompt_positions(
+    prompt_mask: jax.Array, positions: jax.Array | None, start: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
+    """Positions i32[B, P, axes] of prompt tokens, and i32[B] of the first token of completions.
+
+    Where they are not given, tokens are counted, padding left out.
+    """
+    if positions is not None:
+        return positions, start
+    count = jnp.cumsum(prompt_mask, axis=-1).astype(jnp.int32)
+    return jnp.maximum(count - 1, 0)[..., None], count[:, -1]
 
 
 def rules(config: DecoderConfig) -> Rules:
     """Partition rules of a decoder's parameters."""
     head = () if config.tie_embeddings else ((r"decoder/head/kernel", P("fsdp", "tensor")),)
+    bias = ((r"decoder/layers/attention/(query|key|value)/bias", P(None, "tensor", None)),) if config.qkv_bias else ()
+    bias += ((r"decoder/layers/attention/out/bias", P(None, None)),) if config.out_bias else ()
     return (
         (r"decoder/embed/embedding", P("tensor", "fsdp")),
         (r"decoder/layers/attention/(query|key|value)/kernel", P(None, "fsdp", "tensor", None)),
@@ -228,5 +249,6 @@ def rules(config: DecoderConfig) -> Rules:
         (r"decoder/layers/mlp/down/kernel", P(None, "tensor", "fsdp")),
         (r"decoder/layers/.*norm/scale", P(None, None)),
         (r"decoder/norm/scale", P(None)),
+        *bias,
         *head,
     )

@@ -1,39 +1,64 @@
-"""A multimodal LLM in the shape of LLaVA: vision tower, projector, decoder. Liu et al. 2023, arXiv:2310.03744."""
+"""A multimodal LLM: a tower for what is seen or heard, a projector, and a decoder over prompt trees."""
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
 
-from align_jax.models import decoder, projector, vit
+from align_jax.models import decoder, patch_vit, projector, vit
 from align_jax.models.decoder import Decoder, DecoderConfig, KVCache
+from align_jax.models.patch_vit import PatchTransformer, PatchVisionConfig
 from align_jax.models.projector import Projector, ProjectorConfig
 from align_jax.models.vit import VisionConfig, VisionTransformer
 from align_jax.sharding import Rules
-from align_jax.types import Media, Policy, PromptTree
+from align_jax.types import Media, Params, Patches, Policy, PromptTree, Sound, Tiles
+
+# What a part may be: class of its sizes -> its module, and the file that has its partition rules.
+TOWERS = {VisionConfig: (VisionTransformer, vit), PatchVisionConfig: (PatchTransformer, patch_vit)}
+PROJECTORS = {ProjectorConfig: (Projector, projector)}
 
 
 @dataclasses.dataclass(frozen=True)
 class MLLMConfig:
-    """Sizes of the three parts; without a vision tower it is a text model."""
+    """Sizes of the parts; without a tower it is a text model."""
 
     decoder: DecoderConfig
-    vision: VisionConfig | None = None
-    projector: ProjectorConfig | None = None
-    image_token: int = -1  # placeholder in prompts, one for each feature
+    vision: Any = None  # sizes of the tower, of a class in TOWERS; also of one that hears
+    projector: Any = None  # of a class in PROJECTORS; None where the tower has one of its own
+    placeholders: tuple[int, ...] = ()  # tokens of prompts that features take the place of
+    newline: bool = False  # a learned feature that ends lines of tiles: LLaVA-NeXT
+    blocks: bool = False  # the placeholders of a picture see each other in both directions: Gemma 3
 
     @property
     def tokens_per_picture(self) -> int:
-        """Placeholders that one picture of the vision tower's size takes in a prompt."""
+        """Placeholders that one tile takes in a prompt, for towers that see tiles."""
         return self.vision.patches // self.projector.pool**2 if self.vision else 0
+
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """Patterns of parameters that the checkpoint has and nothing reads."""
+        return vit.idle(self.vision) if isinstance(self.vision, VisionConfig) else ()
+
+    def computing(self, **how: Any) -> "MLLMConfig":
+        """The same sizes with another `dtype` of activations, or `remat`, wherever a part has such a setting."""
+
+        def changed(part: Any) -> Any:
+            known = {field.name for field in dataclasses.fields(part)} if part is not None else set()
+            return dataclasses.replace(part, **{k: v for k, v in how.items() if k in known}) if known else part
+
+        return dataclasses.replace(
+            self, decoder=changed(self.decoder), vision=changed(self.vision), projector=changed(self.projector)
+        )
 
     @classmethod
     def from_dict(cls, sizes: Mapping[str, Any]) -> "MLLMConfig":
-        """From nested mappings, as they stand in a config or a checkpoint.
+        """From nested mappings, as they stand in a config: a decoder, and a CLIP-like tower with a LLaVA projector.
 
         Raises:
           ValueError: a key that a part does not have, or one that it lacks.
@@ -45,37 +70,71 @@ class MLLMConfig:
             raise ValueError(f"model sizes: {error}") from None
 
 
+class Newline(nn.Module):
+    """The learned feature behind every line of tiles. LLaVA-NeXT."""
+
+    dim: int
+
+    @nn.compact
+    def __call__(self) -> jax.Array:
+        return self.param("embedding", nn.initializers.normal(0.02), (self.dim,))
+
+
 class MLLM(nn.Module):
     config: MLLMConfig
 
     def setup(self):
-        self.decoder = Decoder(self.config.decoder)
-        if self.config.vision:
-            self.vision = VisionTransformer(self.config.vision)
-            self.projector = Projector(self.config.projector)
+        c = self.config
+        self.decoder = Decoder(c.decoder)
+        if c.vision is not None:
+            self.vision = TOWERS[type(c.vision)][0](c.vision)
+        if c.projector is not None:
+            self.projector = PROJECTORS[type(c.projector)][0](c.projector)
+        if c.newline:
+            self.newline = Newline(c.decoder.dim)
 
-    def embed(self, tokens: jax.Array, media: Media | None) -> jax.Array:
-        """i32[B, P] -> [B, P, dim], with the features of a row's pictures, in order, at its placeholders."""
-        x = self.decoder.embed(tokens)
-        if media is None:
-            return x
+    def features(self, media: Media) -> tuple[jax.Array, ...]:
+        """[B, T, dim] of each row's media; behind it, of the same shape, what deeper layers get (Qwen3-VL)."""
+        if not isinstance(media, Tiles):
+            x, *deeper = self.vision(media) if self.config.projector is None else [self.projector(self.vision(media))]
+            return x, *deeper
         B, N = media.pixels.shape[:2]
-        features = self.vision(media.pixels.reshape(B * N, *media.pixels.shape[2:]))
-        features = self.projector(features).reshape(B, -1, x.shape[-1])
-        is_image = tokens == self.config.image_token
-        slot = jnp.clip(jnp.cumsum(is_image, axis=-1) - 1, 0)
-        # Pictures lie in the row that they belong to, so this gather stays on its device.
-        placed = jnp.take_along_axis(features, slot[..., None], axis=1, mode="clip")
-        return jnp.where(is_image[..., None], placed.astype(x.dtype), x)
+        x = self.projector(self.vision(media.pixels.reshape(B * N, *media.pixels.shape[2:])))
+        x = x.reshape(B, -1, x.shape[-1])
+        if self.config.newline:
+            end = jnp.broadcast_to(self.newline().astype(x.dtype)[None, None], (B, 1, x.shape[-1]))
+            x = jnp.concatenate([x, end], axis=1)
+        return (x,)
+
+    def embed(self, tree: PromptTree) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
+        """What the decoder takes of prompts: embeddings [B, P, dim], blocks and deepstack (see `Decoder.tree`)."""
+        tokens, x = tree.prompt, self.decoder.embed_tokens(tree.prompt)
+        is_media = functools.reduce(jnp.logical_or, [tokens == t for t in self.config.placeholders], tokens < 0)
+        is_media = is_media & (tree.prompt_mask > 0)
+        blocks = None
+        if self.config.blocks:
+            starts = is_media & ~jnp.pad(is_media[:, :-1], [(0, 0), (1, 0)])
+            blocks = jnp.where(is_media, jnp.cumsum(starts, axis=-1), 0)
+        if tree.media is None:
+            return x, blocks, None
+        # Media lie in the row that they belong to, so these gathers stay on their device.
+        slot = jnp.clip(jnp.cumsum(is_media, axis=-1) - 1, 0)
+        here = is_media[..., None]
+        features, *deeper = (place(feature, tree.media, slot).astype(x.dtype) for feature in self.features(tree.media))
+        deepstack = jnp.stack([jnp.where(here, deep, 0) for deep in deeper]) if deeper else None
+        return jnp.where(here, features, x), blocks, deepstack
 
     def hidden(self, tree: PromptTree) -> jax.Array:
-        return self.decoder.tree(self.embed(tree.prompt, tree.media), tree.prompt_mask, tree.tokens)
+        x, blocks, deepstack = self.embed(tree)
+        return self.decoder.tree(x, tree.prompt_mask, tree.tokens, tree.positions, tree.start, blocks, deepstack)
 
     def unembed(self, hidden: jax.Array) -> jax.Array:
         return self.decoder.unembed(hidden)
 
-    def prefill(self, prompt, prompt_mask, media, completions: int, length: int) -> KVCache:
-        return self.decoder.prefill(self.embed(prompt, media), prompt_mask, completions, length)
+    def prefill(self, tree: PromptTree, completions: int, length: int) -> KVCache:
+        x, blocks, deepstack = self.embed(tree)
+        turns = tree.positions, tree.start
+        return self.decoder.prefill(x, tree.prompt_mask, completions, length, *turns, blocks, deepstack)
 
     def decode(self, cache: KVCache, tokens: jax.Array, step: jax.Array) -> tuple[jax.Array, KVCache]:
         return self.decoder.decode(cache, tokens, step)
@@ -83,6 +142,22 @@ class MLLM(nn.Module):
     def __call__(self, tree: PromptTree) -> jax.Array:
         """Logits; used to initialise every parameter, and by tests."""
         return self.unembed(self.hidden(tree))
+
+
+def place(features: jax.Array, media: Media, slot: jax.Array) -> jax.Array:
+    """The feature [B, P, D] of every prompt token, from features [B, T, D] and the number i32[B, P] of its placeholder."""
+
+    def pick(x: jax.Array, index: jax.Array) -> jax.Array:
+        return jnp.take_along_axis(x, index[..., None], axis=1, mode="clip")
+
+    if media.slots is None:
+        return pick(features, slot)
+    if media.slots.ndim == 2:
+        return pick(features, jnp.take_along_axis(media.slots, slot, axis=1, mode="clip"))
+    slots, weights = pick(media.slots, slot), pick(media.weights, slot)  # [B, P, taps]
+    slots = jnp.where(slots < 0, features.shape[1] - 1, slots)
+    taps = [pick(features, slots[..., t]) * weights[..., t, None].astype(features.dtype) for t in range(slots.shape[-1])]
+    return sum(taps)
 
 
 @functools.cache
@@ -102,10 +177,37 @@ def build(config: MLLMConfig) -> Policy:
     )
 
 
+def blank(config: MLLMConfig) -> PromptTree:
+    """A tree of zeros, as small as the model takes: shapes to initialise with."""
+    token = jnp.zeros((1, 1), jnp.int32)
+    media = None if config.vision is None else _blank_media(config.vision)
+    turns = (jnp.zeros((1, 1, 3), jnp.int32), token[0]) if config.decoder.rope.sections else ()
+    return PromptTree(token, jnp.ones((1, 1)), media, token[None], token[None], jnp.ones((1, 1, 1)), *turns)
+
+
+def _blank_media(tower: Any) -> Media:
+    slots = jnp.zeros((1, 1), jnp.int32)
+    if isinstance(tower, VisionConfig):
+        return Tiles(jnp.zeros((1, 1, tower.image_size, tower.image_size, 3)))
+    if isinstance(tower, PatchVisionConfig):
+        count = tower.window or tower.merge**2
+        place = jnp.zeros((1, count, 2), jnp.int32)
+        values = math.prod(tower.patch)
+        return Patches(jnp.zeros((1, count, values)), jnp.ones((1, count), jnp.int32), place, place + 1, slots)
+    return Sound(jnp.zeros((1, 1, tower.frames, tower.mels)), jnp.ones((1, 1, tower.frames)), slots)
+
+
+def param_shapes(config: MLLMConfig) -> Params:
+    """Shapes of the parameters."""
+    return jax.eval_shape(lambda: build(config).init(jax.random.key(0), blank(config)))
+
+
 def rules(config: MLLMConfig) -> Rules:
     """Partition rules for the parameters that a model of these sizes has."""
-    vision = vit.rules(config.vision) + projector.rules(config.projector) if config.vision else ()
-    return decoder.rules(config.decoder) + vision
+    found = list(decoder.rules(config.decoder))
+    for part, kinds in ((config.vision, TOWERS), (config.projector, PROJECTORS)):
+        found += kinds[type(part)][1].rules(part) if part is not None else ()
+    return tuple(found) + (((r"newline/embedding", P(None)),) if config.newline else ())
 
 
 def matrix_axes(path: str, param: jax.Array) -> tuple[tuple[int, ...], tuple[int, ...]] | None:

@@ -10,20 +10,26 @@ from typing import Any
 
 from align_jax.data.records import FIELDS, Record
 
+# First bytes of a file -> its suffix, for people: whoever reads the files goes by their bytes.
+SUFFIXES = {
+    "images": {b"\x89PNG": "png", b"\xff\xd8": "jpg", b"RIFF": "webp", b"": "img"},
+    "sounds": {b"RIFF": "wav", b"fLaC": "flac", b"OggS": "ogg", b"ID3": "mp3", b"": "snd"},
+}
+
 
 def save(path: str | os.PathLike, records: Iterable[Record]) -> int:
-    """Writes `path`, whole or not at all, and the encoded images in `<name of path>_images/` beside it.
+    """Writes `path`, whole or not at all, and encoded media in `<name of path>_images/` and `..._sounds/` beside it.
 
-    A line has "id", "prompt", "images", "chosen" and "rejected" where there is one, and the entries of `meta` as
-    further fields, so that the source gives them back as `meta`. Images that are encoded bytes go to files named by
-    their content, one for all records that share it; those that are paths are written relative to the folder of
-    `path`, which must hold them.
+    A line has "id", "prompt" and "images", what else the record has, and the entries of `meta` as further fields, so
+    that the source gives them back as `meta`. Images, frames of videos and recordings that are encoded bytes go to
+    files named by their content, one for all records that share it; those that are paths are written relative to the
+    folder of `path`, which must hold them.
 
     Returns:
       The number of records.
 
     Raises:
-      ValueError: an image path is outside of the folder, or an entry of `meta` is called like a field.
+      ValueError: a path of media is outside of the folder, or an entry of `meta` is called like a field.
       TypeError: `meta` holds what JSON cannot.
     """
     target = Path(path).absolute()
@@ -45,22 +51,32 @@ def save(path: str | os.PathLike, records: Iterable[Record]) -> int:
 def _row(record: Record, target: Path) -> dict[str, Any]:
     if clash := sorted(set(record.meta) & set(FIELDS)):
         raise ValueError(f"meta of {record.id!r} has entries that are called like fields: {', '.join(clash)}")
-    row = {"id": record.id, "prompt": record.prompt, "images": [_image(i, target) for i in record.images]}
+    row = {"id": record.id, "prompt": record.prompt, "images": _files(record.images, target)}
+    if record.videos:
+        row["videos"] = [_files(frames, target) for frames in record.videos]
+    if record.sounds:
+        row["sounds"] = _files(record.sounds, target, "sounds")
+    if record.rejected_images is not None:
+        row["rejected_images"] = _files(record.rejected_images, target)
     row |= {k: v for k, v in (("chosen", record.chosen), ("rejected", record.rejected)) if v is not None}
     return row | dict(record.meta)
 
 
-def _image(image: bytes | str, target: Path) -> str:
-    if isinstance(image, str):
-        file = Path(os.path.abspath(image))
+def _files(media: Iterable[bytes | str], target: Path, kind: str = "images") -> list[str]:
+    return [_file(each, target, kind) for each in media]
+
+
+def _file(media: bytes | str, target: Path, kind: str) -> str:
+    if isinstance(media, str):
+        file = Path(os.path.abspath(media))
         if not file.is_relative_to(target.parent):
             raise ValueError(f"{file} is outside of {target.parent}, where the records are to be written")
         return file.relative_to(target.parent).as_posix()
-    suffix = "png" if image.startswith(b"\x89PNG") else "jpg" if image.startswith(b"\xff\xd8") else "img"
-    file = target.with_name(f"{target.stem}_images") / f"{hashlib.sha256(image).hexdigest()[:24]}.{suffix}"
+    suffix = next(suffix for start, suffix in SUFFIXES[kind].items() if media.startswith(start))
+    file = target.with_name(f"{target.stem}_{kind}") / f"{hashlib.sha256(media).hexdigest()[:24]}.{suffix}"
     if not file.exists():
         file.parent.mkdir(exist_ok=True)
         partial = file.with_suffix(".partial")  # what exists under the final name is taken to be whole
-        partial.write_bytes(image)
+        partial.write_bytes(media)
         os.replace(partial, file)
     return file.relative_to(target.parent).as_posix()

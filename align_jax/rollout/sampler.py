@@ -47,7 +47,7 @@ def sample(
       top_p: keep the most likely tokens up to this total probability. Holtzman et al. 2019, arXiv:1904.09751.
     """
     B = tree.prompt.shape[0]
-    cache = policy.prefill(params, tree.prompt, tree.prompt_mask, tree.media, completions, max_tokens)
+    cache = policy.prefill(params, tree, completions, max_tokens)
     last = jnp.broadcast_to(tree.tokens[:, 0, 0, None], (B, completions))
     empty = jnp.zeros((B, completions, max_tokens))
     samples = Samples(empty.astype(jnp.int32), empty, empty)

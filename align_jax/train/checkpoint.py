@@ -77,6 +77,14 @@ def load_params(workdir: str | Path, like: Params, step: int | None = None) -> P
     return load_tree(_step_path(workdir, step) / "params", like)
 
 
+def save_start(workdir: str | Path, params: Params, config: Mapping[str, Any]) -> None:
+    """Writes step 0 of a run that has not begun: parameters and config alone, to be read by others."""
+    with ocp.CheckpointManager(directory(workdir)) as manager:
+        items = {"params": ocp.args.StandardSave(params), "config": ocp.args.JsonSave(dict(config))}
+        manager.save(0, args=ocp.args.Composite(**items))
+        manager.wait_until_finished()
+
+
 def save_tree(path: str | Path, tree: Any) -> None:
     """Writes a tree of arrays into a new folder, and waits for it."""
     with ocp.StandardCheckpointer() as checkpointer:

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from align_jax.data.examples import Encode
+from align_jax.data.inputs import TileInputs
 from align_jax.data.media import ImageProcessor, read_image
 from align_jax.data.records import Record, RecordError
 
@@ -22,20 +23,31 @@ def noise(image, generator):
 
 @pytest.fixture
 def encode(template):
-    return Encode(template, ImageProcessor(4, grid=2), prompt_length=32, completion_length=8, max_images=2)
+    inputs = TileInputs(template, ImageProcessor(4, grid=2), max_images=2)
+    return Encode(inputs, prompt_length=32, completion_length=8)
+
+
+@pytest.fixture
+def reading(template):
+    """For a model that only reads."""
+    return Encode(TileInputs(template, None), prompt_length=32, completion_length=8)
 
 
 RECORD = Record("r1", "What is it?", (png(10), png(200)), chosen="a red circle", rejected="a blue")
 
 
+def pixels(images):
+    return np.concatenate([ImageProcessor(4, grid=2)(read_image(image)) for image in images])
+
+
 def test_both_completions_and_all_tiles_are_encoded(encode, template):
     example = encode(RECORD)
-    np.testing.assert_array_equal(example.prompt, template.encode_prompt("What is it?", 2))
+    np.testing.assert_array_equal(example.prompt.ids, template.encode_prompt("What is it?", 2))
     np.testing.assert_array_equal(example.completions["chosen"], template.encode_completion("a red circle"))
     np.testing.assert_array_equal(example.completions["rejected"], template.encode_completion("a blue"))
-    expected = np.concatenate([encode.processor(read_image(image)) for image in RECORD.images])
-    np.testing.assert_array_equal(example.images, expected)
-    assert len(expected) == 2 * 4
+    np.testing.assert_array_equal(example.prompt.media.pixels, pixels(RECORD.images))
+    assert len(example.prompt.media.pixels) == 2 * 4
+    assert example.views == {} and example.prompt.positions is None
 
 
 def test_a_long_completion_loses_its_tail_and_its_end(encode, template):
@@ -48,12 +60,17 @@ def test_a_long_completion_loses_its_tail_and_its_end(encode, template):
 
 
 def test_a_prompt_may_be_as_long_as_the_tree_and_no_longer(encode):
-    size = len(encode(RECORD).prompt) - 1
-    assert len(dataclasses.replace(encode, prompt_length=size)(RECORD).prompt) == size + 1
-    with pytest.raises(
-        RecordError, match=f"takes {size} tokens, 8 of them for images, and `prompt_length` is {size - 1}"
-    ):
+    size = len(encode(RECORD).prompt.ids) - 1
+    assert len(dataclasses.replace(encode, prompt_length=size)(RECORD).prompt.ids) == size + 1
+    message = f"'prompt' takes {size} tokens, those of its media included, and `prompt_length` is {size - 1}"
+    with pytest.raises(RecordError, match=f"record 'r1': {message}"):
         dataclasses.replace(encode, prompt_length=size - 1)(RECORD)
+
+
+def test_media_may_be_as_many_as_fit_and_no_more(encode):
+    assert len(dataclasses.replace(encode, max_items=8)(RECORD).prompt.media.pixels) == 8
+    with pytest.raises(RecordError, match="record 'r1': its media take 8 tiles.*at most 7 fit"):
+        dataclasses.replace(encode, max_items=7)(RECORD)
 
 
 def test_missing_completion_is_an_error_only_where_it_is_needed(encode):
@@ -66,46 +83,94 @@ def test_missing_completion_is_an_error_only_where_it_is_needed(encode):
 def test_broken_image_names_record_and_field(encode):
     with pytest.raises(RecordError, match=r"record 'r1': 'images'\[1\]: cannot read 3 bytes"):
         encode(dataclasses.replace(RECORD, images=(png(1), b"abc")))
+    with pytest.raises(RecordError, match=r"record 'r1': 'rejected_images'\[0\]: cannot read 3 bytes"):
+        dataclasses.replace(encode, two_sided=True)(dataclasses.replace(RECORD, rejected_images=(b"abc",)))
 
 
-def test_too_many_images_are_an_error(encode, template):
-    with pytest.raises(RecordError, match="has 2 images, at most 1"):
-        dataclasses.replace(encode, max_images=1)(RECORD)
-    with pytest.raises(RecordError, match="has 2 images, at most 0"):
-        dataclasses.replace(encode, processor=None)(RECORD)
+def test_too_many_images_are_an_error(encode, reading, template):
+    one = TileInputs(template, ImageProcessor(4, grid=2), max_images=1)
+    with pytest.raises(RecordError, match="record 'r1': has 2 images, at most 1"):
+        dataclasses.replace(encode, inputs=one)(RECORD)
+    with pytest.raises(RecordError, match="record 'r1': has 2 images, at most 0"):
+        reading(RECORD)
 
 
-def test_records_without_images_are_fine(encode):
+def test_what_the_model_cannot_take_is_an_error(encode):
+    film = dataclasses.replace(RECORD, images=(), videos=((png(1), png(2)),), where="pairs.jsonl:3")
+    with pytest.raises(
+        RecordError, match="pairs.jsonl:3: has videos or recordings, and this model sees pictures only"
+    ):
+        encode(film)
+    with pytest.raises(RecordError, match=r"pairs.jsonl:3: 'videos'\[0\]\[1\]: cannot read 3 bytes"):
+        encode(dataclasses.replace(film, videos=((png(1), b"abc"),)))
+
+
+def test_records_without_images_are_fine(encode, reading):
     record = dataclasses.replace(RECORD, images=())
-    assert encode(record).images.shape == (0, 4, 4, 3)
-    assert dataclasses.replace(encode, processor=None)(record).images.shape[0] == 0
+    assert encode(record).prompt.media.pixels.shape == (0, 4, 4, 3)
+    assert reading(record).prompt.media is None
 
 
 def test_views_depend_on_record_name_and_seed_only(encode):
     noisy = dataclasses.replace(encode, views={"noisy": noise, "other": noise}, seed=1)
-    first = noisy(RECORD).views
-    np.testing.assert_array_equal(first["noisy"], noisy(RECORD).views["noisy"])
-    assert first["noisy"].shape == (8, 4, 4, 3)
+
+    def seen(encode, record=RECORD, name="noisy"):
+        return encode(record).views[name].media.pixels
+
+    first = seen(noisy)
+    np.testing.assert_array_equal(first, seen(noisy))
+    assert first.shape == (8, 4, 4, 3)
     others = [
-        first["other"],
-        noisy(dataclasses.replace(RECORD, id="r2")).views["noisy"],
-        dataclasses.replace(noisy, seed=2)(RECORD).views["noisy"],
-        encode(RECORD).images,
+        seen(noisy, name="other"),
+        seen(noisy, dataclasses.replace(RECORD, id="r2")),
+        seen(dataclasses.replace(noisy, seed=2)),
+        encode(RECORD).prompt.media.pixels,
     ]
-    assert all((first["noisy"] != other).any() for other in others)
+    assert all((first != other).any() for other in others)
+    np.testing.assert_array_equal(noisy(RECORD).views["noisy"].ids, encode(RECORD).prompt.ids)
 
 
-def test_placeholders_must_fit_the_tiles(encode):
+def test_the_rejected_answer_may_have_pictures_of_its_own(encode):
+    both = dataclasses.replace(encode, two_sided=True)
+    other = dataclasses.replace(RECORD, rejected_images=(png(99),))
+    example = both(other)
+    np.testing.assert_array_equal(example.prompt.media.pixels, pixels(RECORD.images))
+    np.testing.assert_array_equal(example.views["rejected"].media.pixels, pixels([png(99)]))
+    assert len(example.prompt.ids) - len(example.views["rejected"].ids) == 4  # placeholders of one picture
+    same = both(RECORD)
+    np.testing.assert_array_equal(same.views["rejected"].ids, same.prompt.ids)
+    np.testing.assert_array_equal(same.views["rejected"].media.pixels, same.prompt.media.pixels)
+    blind = both(dataclasses.replace(RECORD, rejected_images=()))
+    assert len(blind.views["rejected"].media.pixels) == 0 and len(blind.prompt.media.pixels) == 8
+
+
+def test_pictures_of_the_rejected_answer_are_never_dropped_in_silence(encode):
+    record = dataclasses.replace(RECORD, rejected_images=RECORD.images, where="pairs.jsonl:3")
+    with pytest.raises(RecordError, match="pairs.jsonl:3: has 'rejected_images': set data.two_sided to true"):
+        encode(record)
+
+
+def test_marks_must_match_the_pictures_of_both_sides(encode):
+    record = dataclasses.replace(
+        RECORD, prompt="<image> or <image>?", rejected_images=(png(1),), where="pairs.jsonl:3"
+    )
+    with pytest.raises(RecordError, match="pairs.jsonl:3: 'prompt' has 2 <image> marks for 1 images"):
+        dataclasses.replace(encode, two_sided=True)(record)
+
+
+def test_placeholders_must_fit_the_tiles(template):
     with pytest.raises(ValueError, match="4 placeholders for an image of 9 tiles"):
-        dataclasses.replace(encode, processor=ImageProcessor(4, grid=3))
+        TileInputs(template, ImageProcessor(4, grid=3))
 
 
 def test_a_template_that_loses_placeholders_is_noticed(encode, template):
     class Careless:
         tokens_per_image, image_id = template.tokens_per_image, template.image_id
+        eos_id, pad_id = template.eos_id, template.pad_id
 
         def encode_prompt(self, text, num_images):
             return template.encode_prompt(text, num_images)[2:]
 
-    with pytest.raises(RecordError, match="7 placeholders for 2 images"):
-        dataclasses.replace(encode, template=Careless())(RECORD)
+    careless = TileInputs(Careless(), ImageProcessor(4, grid=2), max_images=2)
+    with pytest.raises(RecordError, match="record 'r1'.*7 placeholders for 2 images"):
+        dataclasses.replace(encode, inputs=careless)(RECORD)

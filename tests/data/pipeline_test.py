@@ -7,6 +7,7 @@ import pytest
 
 from align_jax.data import sources
 from align_jax.data.examples import Encode
+from align_jax.data.inputs import TileInputs
 from align_jax.data.media import ImageProcessor
 from align_jax.data.pack import TreePacker
 from align_jax.data.pipeline import batches, in_order
@@ -20,8 +21,9 @@ def make(template, tmp_path):
     iterators = []
 
     def build(path, *, size=4, limit=10, seed=0, tile=4, **options):
-        encode = Encode(template, ImageProcessor(tile), 32, 8, completions=("chosen", "rejected"))
-        packer = TreePacker(size, 32, 8, 1, (tile, tile, 3), template.pad_id)
+        inputs = TileInputs(template, ImageProcessor(tile))
+        encode = Encode(inputs, 32, 8, completions=("chosen", "rejected"))
+        packer = TreePacker(size, 32, 8, template.pad_id, inputs.empty, items=1)
         rejects = Rejects(tmp_path / "rejects.jsonl", limit)
         source = sources.build("jsonl", path=path)
         dataset = batches(
@@ -99,7 +101,7 @@ def test_more_hosts_than_rows_and_shards_that_do_not_exist_are_errors(make, pair
 
 
 def test_packer_must_agree_on_the_batch_size(pairs, tmp_path):
-    packer = TreePacker(3, 32, 8, 1, (4, 4, 3), 0)
+    packer = TreePacker(3, 32, 8, 0)
     with pytest.raises(ValueError, match="batch_size is 4, but the packer makes batches of 3"):
         batches([0], None, PreferenceBatch, packer, rejects=Rejects(tmp_path / "r", 0), batch_size=4, seed=0)
 
@@ -201,7 +203,7 @@ def test_errors_in_code_are_not_taken_for_broken_rows(template, pairs, tmp_path)
         raise KeyError("a mistake in a function, not in the data")
 
     dataset = batches(
-        sources.build("jsonl", path=pairs(3)), broken, PreferenceBatch, TreePacker(2, 8, 8, 0, (4, 4, 3), 0),
+        sources.build("jsonl", path=pairs(3)), broken, PreferenceBatch, TreePacker(2, 8, 8, 0),
         rejects=Rejects(tmp_path / "r", 9), batch_size=2, seed=0,
     )  # fmt: skip
     with pytest.raises(KeyError, match="a mistake"):
@@ -209,7 +211,7 @@ def test_errors_in_code_are_not_taken_for_broken_rows(template, pairs, tmp_path)
 
 
 def test_evaluation_sees_records_in_order_with_their_examples(template, pairs, tmp_path):
-    encode = Encode(template, ImageProcessor(4), 32, 8)
+    encode = Encode(TileInputs(template, ImageProcessor(4)), 32, 8)
     rejects = Rejects(tmp_path / "rejects.jsonl", limit=1)
     parts = list(in_order(sources.build("jsonl", path=pairs(6, broken=(1,))), encode, rejects=rejects, batch_size=2))
     assert [[record.chosen for record in records] for records, _ in parts] == [["a 0", "a 2"], ["a 3", "a 4"], ["a 5"]]

@@ -102,3 +102,42 @@ def test_marks_must_match_the_images():
 def test_errors_survive_pickling():
     error = pickle.loads(pickle.dumps(RecordError("x:1", "broken")))
     assert (error.where, error.reason, str(error)) == ("x:1", "broken", "x:1: broken")
+
+
+def test_videos_are_lists_of_frames_and_sounds_a_list():
+    record = parse(prompt="What?", videos=[["a/0.png", {"bytes": b"PNG"}], []], sounds=["a.wav", b"RIFF"])
+    assert record.videos == (("/data/a/0.png", b"PNG"), ())
+    assert record.sounds == ("/data/a.wav", b"RIFF")
+    assert record.meta == {}
+    assert parse(prompt="What?", videos=None, sounds=None).videos == parse(prompt="What?").sounds == ()
+
+
+def test_pictures_of_the_rejected_answer_may_be_none_at_all():
+    assert parse(prompt="What?", rejected_images=["b.png"]).rejected_images == ("/data/b.png",)
+    assert parse(prompt="What?", rejected_images=[]).rejected_images == ()
+    assert parse(prompt="What?", rejected_images=None).rejected_images is None
+
+
+@pytest.mark.parametrize(
+    "field, value, message",
+    [
+        ("videos", "a.mp4", "'videos' is a string: it must be a list"),
+        ("videos", ["a.mp4"], "'videos'[0] is a string: it must be a list"),
+        ("videos", [["a.png", 3]], "'videos'[0][1] is a number"),
+        ("videos", [["../a.png"]], "'videos'[0][0] '../a.png' leaves the data root /data"),
+        ("sounds", "a.wav", "'sounds' is a string: it must be a list"),
+        ("sounds", ["a.wav", ""], "'sounds'[1] is empty"),
+        ("sounds", ["https://host/a.wav"], "only files are read"),
+        ("rejected_images", "a.png", "'rejected_images' is a string: it must be a list"),
+        ("rejected_images", ["/etc/passwd"], "'rejected_images'[0] '/etc/passwd' leaves the data root /data"),
+    ],
+)
+def test_media_of_every_kind_are_checked_alike(field, value, message):
+    assert message in reason(prompt="What?", **{field: value})
+
+
+def test_marks_must_match_videos_and_sounds_too():
+    assert "2 <video> marks for 1 videos" in reason(prompt="<video><video> What?", videos=[["a.png"]])
+    assert "1 <audio> marks for 0 audios" in reason(prompt="<audio> What?", image="a.png")
+    mixed = parse(prompt="<image> and <audio>?", image="a.png", sounds=["a.wav"], videos=[["b.png"]])
+    assert (len(mixed.images), len(mixed.sounds), len(mixed.videos)) == (1, 1, 1)

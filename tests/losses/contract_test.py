@@ -13,16 +13,15 @@ from align_jax.data.pack import TreePacker
 from align_jax.models import mllm
 from align_jax.train import state as train_state
 from align_jax.train.step import make_evaluate, make_update
-from align_jax.types import Scores
+from align_jax.types import Scores, Tiles
 from tests import tiny
 
 ROWS = 8
 
 
 def batch_of(objective, examples, rows: int = ROWS):
-    packer = TreePacker(
-        batch_size=rows, prompt_length=12, completion_length=8, num_images=1, image_shape=(8, 8, 3), pad_id=0
-    )
+    empty = Tiles(np.zeros((0, 8, 8, 3), np.float32))
+    packer = TreePacker(rows, prompt_length=12, completion_length=8, pad_id=0, empty=empty, items=1)
     return jax.tree.map(jnp.asarray, objective.batch.pack(examples, packer))
 
 

@@ -75,7 +75,9 @@ def test_pack_aligns_the_marks_with_the_targets():
     examples = tiny.examples(4)
     batch = batch_of(Objective.build({"name": "dense_dpo"}), examples, rows=4)
     for row, example in enumerate(examples):
-        chosen, rejected = changed_tokens(example.prompt, *(example.completions[k] for k in ("chosen", "rejected")))
+        chosen, rejected = changed_tokens(
+            example.prompt.ids, *(example.completions[k] for k in ("chosen", "rejected"))
+        )
         np.testing.assert_array_equal(batch.changed[row, 0, : len(chosen)], chosen)
         np.testing.assert_array_equal(batch.changed[row, 1, : len(rejected)], rejected)
         assert batch.changed[row, 0, len(chosen) :].sum() == 0

@@ -1,6 +1,7 @@
 import dataclasses
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +31,31 @@ def test_what_is_saved_is_read_back_by_the_source(tmp_path):
     assert (read_image(source[0].images[0]) == 9).all() and source[1].images == ()
 
 
+def read(media):
+    """A record's media of any nesting, from paths back to bytes."""
+    return Path(media).read_bytes() if isinstance(media, str) else media and tuple(map(read, media))
+
+
+def test_media_of_every_kind_are_read_back_byte_for_byte(tmp_path):
+    full = dataclasses.replace(
+        RECORD,
+        images=(png(1), b"RIFF webp, or so"),
+        videos=((png(2), png(1)), (png(3),)),
+        sounds=(b"RIFF wave, or so", b"no file at all"),
+        rejected_images=(png(4),),
+    )
+    blind = dataclasses.replace(full, id="2", images=(), videos=((),), sounds=(), rejected_images=())
+    save(tmp_path / "pairs.jsonl", [full, blind])
+    source = registry.build("align_jax.data.sources", "jsonl", path=str(tmp_path / "pairs.jsonl"))()
+    for got, expected in zip((source[0], source[1]), (full, blind), strict=True):
+        media = {k: read(getattr(got, k)) for k in ("images", "videos", "sounds", "rejected_images")}
+        assert dataclasses.replace(got, **media, where="") == expected
+    assert [Path(path).suffix for path in (*source[0].images, *source[0].sounds)] == [".png", ".webp", ".wav", ".snd"]
+    assert (
+        len(list((tmp_path / "pairs_images").iterdir())) == 5 and len(list((tmp_path / "pairs_sounds").iterdir())) == 2
+    )
+
+
 def test_records_with_the_same_image_share_one_file(tmp_path):
     save(tmp_path / "pairs.jsonl", [RECORD, RECORD, dataclasses.replace(RECORD, images=(png(1), png(2)))])
     assert len(list((tmp_path / "pairs_images").iterdir())) == 3
@@ -41,6 +67,9 @@ def test_image_paths_are_written_relative_to_the_file(tmp_path):
     assert json.loads((tmp_path / "pairs.jsonl").read_text())["images"] == ["in.png"]
     with pytest.raises(ValueError, match="outside"):
         save(tmp_path / "sub" / "pairs.jsonl", [dataclasses.replace(RECORD, images=(str(tmp_path / "in.png"),))])
+    sound = dataclasses.replace(RECORD, images=(), sounds=(str(tmp_path / "sub" / ".." / "in.wav"),))
+    save(tmp_path / "pairs.jsonl", [sound])
+    assert json.loads((tmp_path / "pairs.jsonl").read_text())["sounds"] == ["in.wav"]
 
 
 def test_a_failure_leaves_the_old_file_and_no_other(tmp_path):

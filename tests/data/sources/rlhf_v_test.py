@@ -9,6 +9,7 @@ from PIL import Image
 
 from align_jax.data import sources
 from align_jax.data.examples import Encode
+from align_jax.data.inputs import TileInputs
 from align_jax.data.media import ImageProcessor
 from align_jax.data.pack import TreePacker
 from align_jax.data.pipeline import batches
@@ -63,8 +64,9 @@ def test_broken_text_is_named(tmp_path, text, message):
 
 def test_schema_goes_through_to_a_batch(tmp_path, template):
     source = sources.build("rlhf_v", path=write(tmp_path / "rlhf_v.parquet", GOOD, "{", GOOD))
-    encode = Encode(template, ImageProcessor(4), 32, 8, completions=("chosen", "rejected"))
-    packer = TreePacker(2, 32, 8, 1, (4, 4, 3), template.pad_id)
+    inputs = TileInputs(template, ImageProcessor(4))
+    encode = Encode(inputs, 32, 8, completions=("chosen", "rejected"))
+    packer = TreePacker(2, 32, 8, template.pad_id, inputs.empty, items=1)
     rejects = Rejects(tmp_path / "rejects.jsonl", limit=1)
     (batch,) = batches(
         source, encode, PreferenceBatch, packer, rejects=rejects, batch_size=2, seed=0, epochs=1, prefetch=0
@@ -73,5 +75,5 @@ def test_schema_goes_through_to_a_batch(tmp_path, template):
     assert rejects.count == 1
     assert template.decode(batch.tree.targets[0, 0]) == "a red circle"
     assert template.decode(batch.tree.targets[1, 1]) == "a blue triangle"
-    white = encode.processor(np.full((6, 5, 3), 255, np.uint8))
+    white = inputs.processor(np.full((6, 5, 3), 255, np.uint8))
     np.testing.assert_allclose(batch.tree.media.pixels[0], white, atol=0.05)

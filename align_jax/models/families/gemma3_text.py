@@ -1,0 +1,16 @@
+"""Gemma 3 without eyes. https://arxiv.org/abs/2503.19786."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from align_jax import registry
+from align_jax.models.families import text
+from align_jax.models.families.base import Family
+from align_jax.models.mllm import MLLMConfig
+
+
+@registry.entry()
+def gemma3_text(*, hf: Mapping[str, Any]) -> Family:
+    """A text model."""
+    decoder = text.gemma3(hf)
+    return Family(MLLMConfig(decoder), text.weights(decoder, "model.", "lm_head"))

@@ -1,0 +1,16 @@
+"""Llama 2 and 3, and what has their shape. Touvron et al. 2023, https://arxiv.org/abs/2307.09288."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from align_jax import registry
+from align_jax.models.families import text
+from align_jax.models.families.base import Family
+from align_jax.models.mllm import MLLMConfig
+
+
+@registry.entry()
+def llama(*, hf: Mapping[str, Any]) -> Family:
+    """A text model."""
+    decoder = text.decoder(hf)
+    return Family(MLLMConfig(decoder), text.weights(decoder, "model.", "lm_head"))
