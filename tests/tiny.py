@@ -1,5 +1,6 @@
 """A model and batches that are small enough for tests, and shared so that each function compiles once."""
 
+import dataclasses
 import functools
 
 import jax
@@ -58,13 +59,15 @@ def tree(rows: int = 3, completions: int = 2, seed: int = 0, length: int = 6) ->
     )
 
 
-def positions(tree: PromptTree) -> jax.Array:
-    """i32[B, P, 3] of `tree()`: text counts on, and its picture of 2 x 2 tokens spreads over rows and columns."""
+def turned(tree: PromptTree) -> PromptTree:
+    """`tree()` with positions: text counts on, and its picture of 2 x 2 tokens spreads over rows and columns."""
     picture = np.array([[0, 0, 0], [0, 0, 1], [0, 1, 0], [0, 1, 1]])
     text = np.arange(3)[:, None]
     row = np.concatenate([np.tile(text[:2], 3), picture + 2, np.tile(text + 4, 3)])
-    start = np.asarray(tree.prompt_mask).argmax(-1)  # padding on the left takes no positions
-    return jnp.asarray(np.maximum(row[None] - row[start][:, None, :1], 0), jnp.int32)
+    mask = np.asarray(tree.prompt_mask)[..., None]
+    first = row[mask[..., 0].argmax(-1)][:, None, :1]  # padding on the left takes no positions
+    positions = (mask * (row[None] - first)).astype(np.int32)
+    return dataclasses.replace(tree, positions=jnp.asarray(positions), start=jnp.asarray(positions.max((1, 2)) + 1))
 
 
 def examples(count: int, seed: int = 0) -> list[Example]:

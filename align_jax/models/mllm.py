@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,16 +10,21 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
-from align_jax.models import decoder, patch_vit, projector, vit
+from align_jax.models import decoder, patch_vit, projector, vit, whisper
 from align_jax.models.decoder import Decoder, DecoderConfig, KVCache
 from align_jax.models.patch_vit import PatchTransformer, PatchVisionConfig
 from align_jax.models.projector import Projector, ProjectorConfig
 from align_jax.models.vit import VisionConfig, VisionTransformer
+from align_jax.models.whisper import SoundConfig, SoundEncoder
 from align_jax.sharding import Rules
-from align_jax.types import Media, Params, Patches, Policy, PromptTree, Sound, Tiles
+from align_jax.types import Media, Params, Policy, PromptTree, Tiles
 
 # What a part may be: class of its sizes -> its module, and the file that has its partition rules.
-TOWERS = {VisionConfig: (VisionTransformer, vit), PatchVisionConfig: (PatchTransformer, patch_vit)}
+TOWERS = {
+    VisionConfig: (VisionTransformer, vit),
+    PatchVisionConfig: (PatchTransformer, patch_vit),
+    SoundConfig: (SoundEncoder, whisper),
+}
 PROJECTORS = {ProjectorConfig: (Projector, projector)}
 
 
@@ -43,7 +47,7 @@ class MLLMConfig:
     @property
     def idle(self) -> tuple[str, ...]:
         """Patterns of parameters that the checkpoint has and nothing reads."""
-        return vit.idle(self.vision) if isinstance(self.vision, VisionConfig) else ()
+        return () if self.vision is None else TOWERS[type(self.vision)][1].idle(self.vision)
 
     def computing(self, **how: Any) -> "MLLMConfig":
         """The same sizes with another `dtype` of activations, or `remat`, wherever a part has such a setting."""
@@ -180,21 +184,9 @@ def build(config: MLLMConfig) -> Policy:
 def blank(config: MLLMConfig) -> PromptTree:
     """A tree of zeros, as small as the model takes: shapes to initialise with."""
     token = jnp.zeros((1, 1), jnp.int32)
-    media = None if config.vision is None else _blank_media(config.vision)
+    media = None if config.vision is None else TOWERS[type(config.vision)][1].blank(config.vision)
     turns = (jnp.zeros((1, 1, 3), jnp.int32), token[0]) if config.decoder.rope.sections else ()
     return PromptTree(token, jnp.ones((1, 1)), media, token[None], token[None], jnp.ones((1, 1, 1)), *turns)
-
-
-def _blank_media(tower: Any) -> Media:
-    slots = jnp.zeros((1, 1), jnp.int32)
-    if isinstance(tower, VisionConfig):
-        return Tiles(jnp.zeros((1, 1, tower.image_size, tower.image_size, 3)))
-    if isinstance(tower, PatchVisionConfig):
-        count = tower.window or tower.merge**2
-        place = jnp.zeros((1, count, 2), jnp.int32)
-        values = math.prod(tower.patch)
-        return Patches(jnp.zeros((1, count, values)), jnp.ones((1, count), jnp.int32), place, place + 1, slots)
-    return Sound(jnp.zeros((1, 1, tower.frames, tower.mels)), jnp.ones((1, 1, tower.frames)), slots)
 
 
 def param_shapes(config: MLLMConfig) -> Params:

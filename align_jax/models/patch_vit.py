@@ -5,6 +5,7 @@ https://arxiv.org/abs/2511.21631.
 """
 
 import dataclasses
+import math
 
 import flax.linen as nn
 import jax
@@ -92,6 +93,19 @@ class PatchTransformer(nn.Module):
         schedule = Schedule(np.isin(layer, c.full_layers), layer[:, None] == np.array(c.deepstack_layers, int)[None])
         kept = jnp.zeros((len(c.deepstack_layers), *x.shape), x.dtype)
         return layers(c, name="layers")((x, kept), context, jax.tree.map(jnp.asarray, schedule))[0]
+
+
+def blank(config: PatchVisionConfig) -> Patches:
+    """A row with one picture of zeros."""
+    count = config.window or config.merge**2
+    place = jnp.zeros((1, count, 2), jnp.int32)
+    pixels = jnp.zeros((1, count, math.prod(config.patch)))
+    return Patches(pixels, jnp.ones((1, count), jnp.int32), place, place + 1, jnp.zeros((1, 1), jnp.int32))
+
+
+def idle(config: PatchVisionConfig) -> tuple[str, ...]:
+    """Patterns of the parameters that nothing reads: none."""
+    return ()
 
 
 def rules(config: PatchVisionConfig) -> Rules:

@@ -2,9 +2,10 @@
 
 import collections
 import json
+import math
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from jax.sharding import PartitionSpec as P
 from align_jax import sharding
 from align_jax.models import families, mllm
 from align_jax.models.families.base import Family
-from align_jax.models.stored import CheckpointError, Stored, write_shards
+from align_jax.models.stored import DTYPES, REFUSED, CheckpointError, Stored, has_weights, whole, write_shards
 from align_jax.models.weights import Tensor, to_ours, to_theirs
 from align_jax.types import Params
 
@@ -25,6 +26,9 @@ from align_jax.types import Params
 CARRIED = ("*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
 # Buffers that older versions of transformers stored, and that follow from the config.
 COMPUTED = re.compile(r"(rotary_emb\.inv_freq|position_ids|embed_positions\.inv_freq)$")
+HEAD = "lm_head.weight"  # how the name of every output layer ends
+ROWS = 4096  # of a matrix that are compared at a time
+STRIP = 16  # columns of a matrix that are copied at a time
 
 
 class Pretrained(NamedTuple):
@@ -38,20 +42,24 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     """config.json of a checkpoint, with the defaults that transformers fills in.
 
     Raises:
-      CheckpointError: no such file, not JSON, or a `model_type` that no family opens.
+      CheckpointError: no such file, not JSON, a `model_type` that no family opens, or quantised weights.
     """
     path = Path(folder) / "config.json"
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(stored, dict):
+            raise ValueError("it holds no settings")
     except FileNotFoundError:
         raise CheckpointError(f"{folder} is not a Hugging Face checkpoint: it has no config.json") from None
     except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON: {error}") from None
+        raise CheckpointError(f"{path} is not the JSON of a config: {error}") from None
     if stored.get("model_type") not in families.names():
         raise CheckpointError(
             f"{path} is of model_type {stored.get('model_type')!r}, which no family opens; there are: "
             f"{', '.join(families.names())}"
         )
+    if how := stored.get("quantization_config"):
+        raise CheckpointError(f"{path}: the weights are quantised ({how.get('quant_method')}); {REFUSED}")
     from transformers import AutoConfig  # slow to import, and models that are made here do without
 
     return AutoConfig.from_pretrained(folder, local_files_only=True).to_dict()
@@ -65,9 +73,9 @@ def open_family(folder: str | Path) -> Family:
       ValueError: a setting that we cannot run.
     """
     hf = read_config(folder)
-    if Path(folder, "model.safetensors").exists() or Path(folder, "model.safetensors.index.json").exists():
-        # Configs and files disagree in published checkpoints; without a head, the embeddings are it.
-        hf["tie_word_embeddings"] = _says_tied(hf) or not any(n.endswith("lm_head.weight") for n in Stored(folder).names)
+    # Configs and files disagree in published checkpoints; without a head, the embeddings are it.
+    if has_weights(folder) and not any(name.endswith(HEAD) for name in Stored(folder).names):
+        hf["tie_word_embeddings"] = True
     return families.build(hf)
 
 
@@ -101,14 +109,15 @@ def from_pretrained(
     def load(path, shape: jax.ShapeDtypeStruct, where: NamedSharding) -> jax.Array:
         tensor = by_name[sharding.path_name(path)]
         names = [files[name] for name in _layers(tensor, shape.shape)]
-        kind = jnp.dtype(dtype or stored.dtype(names[0]))
+        kind = jax.dtypes.canonicalize_dtype(dtype or stored.dtype(names[0]))
         if "{}" not in tensor.theirs:
             return _read(stored, names[0], tensor, shape.shape, kind, where)
         layer_where = NamedSharding(where.mesh, P(*where.spec[1:]))
         # Written layer by layer into an array that is already where it stays: the host never holds the stack.
         stack = jax.jit(lambda: jnp.zeros(shape.shape, kind), out_shardings=where)()
         for i, name in enumerate(names):
-            stack = _set_layer(stack, _read(stored, name, tensor, shape.shape[1:], kind, layer_where), np.int32(i))
+            layer = _read(stored, name, tensor, shape.shape[1:], kind, layer_where)
+            stack = _set_layer(stack, layer, np.int32(i)).block_until_ready()  # else layers wait in a queue
         return stack
 
     return Pretrained(family, jax.tree_util.tree_map_with_path(load, shapes, mesh))
@@ -136,28 +145,35 @@ def save_pretrained(
     Raises:
       CheckpointError: the folder exists, or `like` has no config.json.
     """
-    folder, partial = Path(folder), Path(f"{folder}.partial")
-    if folder.exists():
-        raise CheckpointError(f"{folder} exists: choose another, or remove it")
     if not (Path(like) / "config.json").exists():
         raise CheckpointError(f"{like} has no config.json to carry along")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    carry(like, partial)
-    write_shards(partial, tensors(family, params, dtype), max_shard_bytes)
-    config = json.loads((partial / "config.json").read_text(encoding="utf-8"))
-    config["torch_dtype"] = config["dtype"] = str(jnp.dtype(dtype or jax.tree.leaves(params)[0].dtype))
-    (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    partial.rename(folder)
+    with whole(folder) as partial:
+        carry(like, partial)
+        write_shards(partial, tensors(family, params, dtype), max_shard_bytes)
+        stored = str(jnp.dtype(dtype or jax.tree.leaves(params)[0].dtype))
+        tied = {"tie_word_embeddings": True} if family.sizes.decoder.tie_embeddings else {}
+        _change_config(partial, {"torch_dtype": stored, "dtype": stored} | tied)
 
 
 def carry(source: str | Path, target: str | Path) -> None:
-    """Copies what a model needs besides its weights."""
+    """Copies what a model needs besides its weights, and into the config what only the weights say.
+
+    Raises:
+      CheckpointError, ValueError: see `open_family`.
+    """
     Path(target).mkdir(parents=True, exist_ok=True)
     for pattern in CARRIED:
         for path in Path(source).glob(pattern):
-            if not path.name.endswith(".safetensors.index.json"):
+            if not path.name.endswith(".index.json"):
                 shutil.copy(path, target)
+    if has_weights(source) and open_family(source) != families.build(read_config(source)):
+        _change_config(target, {"tie_word_embeddings": True})
+
+
+def _change_config(folder: str | Path, changes: Mapping[str, Any]) -> None:
+    path = Path(folder) / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) | changes
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def published_name(family: Family, name: str) -> str:
@@ -176,7 +192,7 @@ def tensors(family: Family, params: Params, dtype=None) -> Iterator[tuple[str, n
         for i, name in enumerate(_layers(tensor, leaf.shape)):
             array = np.asarray(jax.device_get(leaf[i] if "{}" in tensor.theirs else leaf))
             array = array if dtype is None else array.astype(jnp.dtype(dtype))
-            yield published_name(family, name), np.ascontiguousarray(to_theirs(tensor, array))
+            yield published_name(family, name), _packed(to_theirs(tensor, array))
 
 
 def _layers(tensor: Tensor, shape: tuple[int, ...]) -> list[str]:
@@ -196,7 +212,7 @@ def _match(family: Family, shapes: Params, stored: Stored) -> dict[str, str]:
         shape = leaves[tensor.ours].shape
         expected = tensor.their_shape(shape[1:] if "{}" in tensor.theirs else shape)
         for name in _layers(tensor, shape):
-            found = next((n for n in (name, published_name(family, name)) if n in stored.names), None)
+            found = next((n for n in (name, published_name(family, name)) if n in surplus), None)
             if found is None:
                 problems["missing"].append(f"{name} {expected}")
                 continue
@@ -204,47 +220,80 @@ def _match(family: Family, shapes: Params, stored: Stored) -> dict[str, str]:
             surplus.discard(found)
             if stored.shape(found) != expected:
                 problems["misshapen"].append(f"{found} is {stored.shape(found)}, expected {expected}")
-    problems["surplus"] = sorted(
-        n for n in surplus if not COMPUTED.search(n) and not (family.sizes.decoder.tie_embeddings and n.endswith("lm_head.weight"))
-    )
+            if stored.kind(found) not in DTYPES:
+                problems[f"of a type that is not read ({REFUSED})"].append(f"{found} is {stored.kind(found)}")
+    surplus = {name for name in surplus if not COMPUTED.search(name)}
+    if family.sizes.decoder.tie_embeddings and not problems:
+        (embed,) = (files[tensor.theirs] for tensor in family.weights if tensor.ours == "decoder/embed/embedding")
+        for head in [name for name in surplus if name.endswith(HEAD)]:
+            surplus.discard(head)
+            if not _equal(stored, head, embed):
+                problems["that the config says are one, and differ"].append(
+                    f"{head} and {embed}: if the head is meant, set tie_word_embeddings to false wherever config.json has it"
+                )
+    problems["surplus"] = sorted(surplus)
     if lines := [f"{len(names)} {kind}:\n    " + "\n    ".join(names) for kind, names in problems.items() if names]:
         raise CheckpointError(f"{stored.folder} does not hold the tensors of its config:\n  " + "\n  ".join(lines))
     return files
 
 
-def _read(stored: Stored, name: str, tensor: Tensor, shape, dtype, where: NamedSharding) -> jax.Array:
-    """One tensor, as our parameter (of one layer), of which every device reads its part."""
+def _equal(stored: Stored, a: str, b: str) -> bool:
+    """Whether two tensors hold the same values."""
+    if stored.shape(a) != stored.shape(b):
+        return False
+    blocks = [(slice(i, i + ROWS), slice(None)) for i in range(0, stored.shape(a)[0], ROWS)]
+    return all(np.array_equal(stored.read(a, *block), stored.read(b, *block)) for block in blocks)
+
+
+def _read(stored: Stored, name: str, tensor: Tensor, shape: Sequence[int], dtype, where: NamedSharding) -> jax.Array:
+    """One tensor, as our parameter (of one layer), of which every device gets its part; each part is read once."""
+    parts = {}
 
     def part(index: tuple[slice, ...]) -> np.ndarray:
-        rows, columns = _their_slices(tensor, shape, index)
-        if rows is None:
-            return np.ascontiguousarray(to_ours(tensor, stored.read(name), shape)[index]).astype(dtype, copy=False)
-        sizes = [len(range(*s.indices(n))) for s, n in zip(index, shape, strict=True)]
-        array = stored.read(name, rows, columns)
-        return np.ascontiguousarray(to_ours(tensor, array, sizes)).astype(dtype, copy=False)
+        bounds = tuple(s.indices(n)[:2] for s, n in zip(index, shape, strict=True))
+        if bounds not in parts:  # else another device keeps the same
+            block = _their_block(tensor, shape, bounds)
+            if block is None:
+                ours = to_ours(tensor, stored.read(name), shape)[index]
+            else:
+                ours = to_ours(tensor, stored.read(name, *block), [stop - start for start, stop in bounds])
+            parts[bounds] = _packed(ours.astype(dtype, copy=False))
+        return parts[bounds]
 
     return jax.make_array_from_callback(tuple(shape), where, part)
 
 
-def _their_slices(tensor: Tensor, shape, index) -> tuple[slice | None, slice | None]:
-    """The rows and columns of a matrix of theirs that hold a part of ours; None where they are not one block."""
-    if not tensor.inputs or tensor.conv or tensor.shape:
-        return None, None
-    found = []
-    for axes in (range(tensor.inputs, len(shape)), range(tensor.inputs)):
-        first, *rest = axes
-        if any(index[a].indices(shape[a]) != (0, shape[a], 1) for a in rest):
-            return None, None
-        start, stop, _ = index[first].indices(shape[first])
-        block = int(np.prod([shape[a] for a in rest], dtype=int))
-        found.append(slice(start * block, stop * block))
-    return found[0], found[1]
+def _their_block(tensor: Tensor, shape: Sequence[int], bounds: Sequence[tuple[int, int]]) -> tuple[slice, ...] | None:
+    """Slices of their tensor that hold a part of ours; None where they are not one block, or it is not worth it."""
+    if tensor.conv or tensor.shape:
+        return None
+    axes = range(len(shape))
+    if tensor.inputs:
+        groups = [axes[tensor.inputs :], axes[: tensor.inputs]]
+    else:
+        groups = [axes] if tensor.flat else [[a] for a in axes]
+    block = []
+    for first, *rest in groups:
+        if any(bounds[a] != (0, shape[a]) for a in rest):
+            return None
+        size = math.prod(shape[a] for a in rest)
+        block.append(slice(bounds[first][0] * size, bounds[first][1] * size))
+    return tuple(block)
+
+
+def _packed(array: np.ndarray) -> np.ndarray:
+    """The same values, contiguous.
+
+    NumPy copies a transposed matrix value by value, each from another cache line; in strips it is five times as fast.
+    """
+    if array.flags.c_contiguous:
+        return array
+    packed = np.empty(array.shape, array.dtype)
+    for i in range(0, array.shape[-1], STRIP):
+        packed[..., i : i + STRIP] = array[..., i : i + STRIP]
+    return packed
 
 
 @jax.jit(donate_argnums=0)
 def _set_layer(stack: jax.Array, layer: jax.Array, i: jax.Array) -> jax.Array:
     return jax.lax.dynamic_update_index_in_dim(stack, layer, i, axis=0)
-
-
-def _says_tied(hf: Mapping[str, Any]) -> bool:
-    return bool(hf.get("tie_word_embeddings") or (hf.get("text_config") or {}).get("tie_word_embeddings"))

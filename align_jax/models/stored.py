@@ -1,6 +1,9 @@
 """The tensors of a Hugging Face folder: one or many safetensors files, read and written one tensor at a time."""
 
+import collections
+import contextlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +13,9 @@ from safetensors.numpy import save_file
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+REFUSED = f"only {', '.join(DTYPES.values())} are read: take the checkpoint that is not quantised"
+# Bytes of a damaged file that tell it for what a clone without Git LFS leaves in the place of weights.
+LFS_POINTER = b"version https://git-lfs"
 
 
 class CheckpointError(ValueError):
@@ -25,9 +31,20 @@ class Stored:
           CheckpointError: no safetensors there, or a file is missing or damaged; names it, and says what to do.
         """
         self.folder = Path(folder)
-        self._files = {path.name: _open(path) for path in self._paths()}
-        self._where = {name: file for file, opened in self._files.items() for name in opened.keys()}  # noqa: SIM118
-        self._check_index()
+        index = _index(self.folder)
+        self._files = {path.name: _open(path) for path in _paths(self.folder, index)}
+        holders = collections.defaultdict(list)
+        for file, opened in self._files.items():
+            for name in opened.keys():  # noqa: SIM118
+                holders[name].append(file)
+        if twice := [f"{name} in {' and '.join(files)}" for name, files in holders.items() if len(files) > 1]:
+            raise CheckpointError(f"{self.folder} holds tensors twice; keep one set of files: {', '.join(twice)}")
+        self._where = {name: file for name, (file,) in holders.items()}
+        if lost := [f"{name} of {file}" for name, file in index.items() if self._where.get(name) != file]:
+            raise CheckpointError(
+                f"{self.folder / INDEX} names tensors that its files lack, so they are not of one download: "
+                f"{', '.join(lost)}"
+            )
 
     @property
     def names(self) -> set[str]:
@@ -37,69 +54,56 @@ class Stored:
         """Of a tensor."""
         return tuple(self._slice(name).get_shape())
 
+    def kind(self, name: str) -> str:
+        """Type of a tensor as the format names it, which may be one that is not read: "BF16", "I8", "F8_E4M3"."""
+        return self._slice(name).get_dtype()
+
     def dtype(self, name: str) -> str:
-        """Of a tensor, as NumPy names it.
+        """Type of a tensor as NumPy names it.
 
         Raises:
           CheckpointError: the tensor is quantised, or of whole numbers.
         """
-        kind = self._slice(name).get_dtype()
-        if kind not in DTYPES:
-            raise CheckpointError(
-                f"{self.folder / self._where[name]}: {name} is of type {kind}: only float64, float32, float16 and "
-                "bfloat16 are read; take the checkpoint that is not quantised"
-            )
-        return DTYPES[kind]
+        if self.kind(name) not in DTYPES:
+            raise CheckpointError(f"{self.folder / self._where[name]}: {name} is of type {self.kind(name)}; {REFUSED}")
+        return DTYPES[self.kind(name)]
 
-    def read(self, name: str, rows: slice | None = None, columns: slice | None = None) -> np.ndarray:
-        """Values of a tensor, or of a block of a matrix."""
+    def read(self, name: str, *index: slice) -> np.ndarray:
+        """Values of a tensor, or of the block that slices of step 1, one for each axis, cut out of it.
+
+        Raises:
+          CheckpointError: see `dtype`.
+        """
         self.dtype(name)
-        part = self._slice(name)
-        if rows is None:
-            return self._files[self._where[name]].get_tensor(name)
-        return part[rows, columns]
+        return self._slice(name)[index] if index else self._files[self._where[name]].get_tensor(name)
 
     def _slice(self, name: str):
         return self._files[self._where[name]].get_slice(name)
 
-    def _paths(self) -> list[Path]:
-        if not self.folder.is_dir():
-            raise CheckpointError(f"there is no folder {self.folder}")
-        if (self.folder / INDEX).exists():
-            return [self.folder / name for name in sorted(set(self._index().values()))]
-        if (self.folder / SINGLE).exists():
-            return [self.folder / SINGLE]
-        if paths := sorted(self.folder.glob("*.safetensors")):
-            return [path for path in paths if not path.name.startswith("adapter_")]
-        if any(self.folder.glob("*.bin")):
-            raise CheckpointError(
-                f"{self.folder} holds *.bin files only, which can run code when they are opened: convert it once, where "
-                "PyTorch is installed, with transformers: "
-                "AutoModelForImageTextToText.from_pretrained(folder).save_pretrained(new_folder)"
-            )
-        raise CheckpointError(f"{self.folder} holds no *.safetensors")
 
-    def _index(self) -> dict[str, str]:
-        try:
-            return json.loads((self.folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
-        except (ValueError, KeyError) as error:
-            raise CheckpointError(f"{self.folder / INDEX} is damaged ({error!r}): download it again") from None
-
-    def _check_index(self) -> None:
-        if not (self.folder / INDEX).exists():
-            return
-        if lost := [f"{name} of {file}" for name, file in self._index().items() if self._where.get(name) != file]:
-            raise CheckpointError(f"{self.folder / INDEX} names tensors that its files lack: {', '.join(lost)}")
+def has_weights(folder: str | Path) -> bool:
+    """Whether a folder holds tensors, or says that it should."""
+    return (Path(folder) / INDEX).exists() or any(_models(Path(folder)))
 
 
-def _open(path: Path):
-    if not path.exists():
-        raise CheckpointError(f"{path} is missing, and {INDEX} names it: download the checkpoint again")
+@contextlib.contextmanager
+def whole(folder: str | Path) -> Iterator[Path]:
+    """A folder to write into that gets its name when all is written, and is removed if that fails.
+
+    Raises:
+      CheckpointError: the folder exists.
+    """
+    folder, partial = Path(folder), Path(f"{folder}.partial")
+    if folder.exists():
+        raise CheckpointError(f"{folder} exists: choose another, or remove it")
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    partial.mkdir(parents=True)
     try:
-        return safe_open(path, "np")
-    except (SafetensorError, OSError) as error:
-        size = path.stat().st_size
-        raise CheckpointError(f"{path} is damaged or cut off ({error}; {size} bytes): download it again") from None
+        yield partial
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def write_shards(folder: Path, tensors: Iterator[tuple[str, np.ndarray]], max_bytes: int) -> None:
@@ -127,3 +131,52 @@ def write_shards(folder: Path, tensors: Iterator[tuple[str, np.ndarray]], max_by
         where |= dict.fromkeys(names, target.name)
     index = {"metadata": {"total_size": total}, "weight_map": where}
     (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _index(folder: Path) -> dict[str, str]:
+    """Name of each tensor -> its file, as the index says; empty if there is none."""
+    try:
+        files = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
+        return {str(name): str(file) for name, file in files.items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{folder / INDEX} is damaged ({error!r}): download it again") from None
+
+
+def _models(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.safetensors") if not path.name.startswith("adapter_"))
+
+
+def _paths(folder: Path, index: dict[str, str]) -> list[Path]:
+    if not folder.is_dir():
+        raise CheckpointError(f"there is no folder {folder}")
+    if index:
+        return [folder / name for name in sorted(set(index.values()))]
+    if (folder / SINGLE).exists():
+        return [folder / SINGLE]
+    if paths := _models(folder):
+        return paths
+    if any(folder.glob("*.bin")):
+        raise CheckpointError(
+            f"{folder} holds *.bin files only, which can run code when they are opened: convert it once, where "
+            "PyTorch is installed, with transformers: AutoModelForImageTextToText.from_pretrained(folder)"
+            ".save_pretrained(new_folder), or AutoModelForCausalLM for a text model"
+        )
+    raise CheckpointError(f"{folder} holds no *.safetensors of a model")
+
+
+def _open(path: Path):
+    if not path.exists():
+        raise CheckpointError(f"{path} is missing, and {INDEX} names it: download the checkpoint again")
+    try:
+        return safe_open(path, "np")
+    except (SafetensorError, OSError, ValueError) as error:
+        with path.open("rb") as file:
+            pointer = file.read(len(LFS_POINTER)) == LFS_POINTER
+        cause = (
+            "is a Git LFS pointer and not the file itself: run `git lfs pull`"
+            if pointer
+            else (f"is damaged or cut off ({error}; {path.stat().st_size} bytes): download it again")
+        )
+        raise CheckpointError(f"{path} {cause}") from None

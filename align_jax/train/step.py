@@ -8,6 +8,7 @@ import optax
 
 from align_jax.losses.base import Objective
 from align_jax.scoring import score
+from align_jax.train import padding
 from align_jax.train.state import TrainState, split_frozen
 from align_jax.types import Batch, Mean, Metrics, Params, Policy
 
@@ -58,7 +59,7 @@ def make_update(
             means, metrics = evaluate(merge(trained), reference, part)
             counts = [mean.count for mean in means] if counts is None else counts
             value = objective.value(means, jax.lax.stop_gradient(counts))
-            return value, metrics
+            return value, metrics | padding.shares(part.trees())
 
         if microbatches == 1:
             (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(trained, batch, None)

@@ -81,7 +81,9 @@ def test_positions_are_packed_like_the_tokens_for_models_that_turn_by_them():
     assert tree.positions.shape == (3, 4, 3) and tree.positions.dtype == np.int32
     np.testing.assert_array_equal(tree.positions[0], [[0, 1, 2], [3, 4, 5], [0, 0, 0], [0, 0, 0]])
     assert tree.positions[1:].sum() == 0
-    assert PACK([turned], ("chosen",)).positions is None
+    np.testing.assert_array_equal(tree.start, [8, 0, 0])  # of the last token, from which the completion counts on
+    plain = PACK([turned], ("chosen",))
+    assert plain.positions is None and plain.start is None
 
 
 def test_media_are_padded_to_the_largest_row_in_few_sizes():

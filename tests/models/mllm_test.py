@@ -51,19 +51,15 @@ hidden = hidden_of()
 
 @pytest.fixture(scope="module", params=VARIANTS)
 def variant(request):
-    """Jitted hidden states of (params, tree), params, and what makes a tree of it."""
+    """Sizes, jitted hidden states of (params, tree), params, and what gives a tree the positions that it needs."""
     config = VARIANTS[request.param]
-
-    def tree(**how):
-        made = tiny.tree(**how)
-        return dataclasses.replace(made, positions=tiny.positions(made)) if config.decoder.rope.sections else made
-
-    return config, hidden_of(config), tiny.params(0, config), tree
+    turn = tiny.turned if config.decoder.rope.sections else lambda tree: tree
+    return config, hidden_of(config), tiny.params(0, config), turn
 
 
 def test_completions_of_a_tree_equal_each_one_alone(variant):
-    _, hidden, params, tree = variant
-    tree = tree(completions=3)
+    _, hidden, params, turn = variant
+    tree = turn(tiny.tree(completions=3))
     together = hidden(params, tree)
     assert together.std() > 0.1
     for k in range(3):
@@ -74,9 +70,9 @@ def test_completions_of_a_tree_equal_each_one_alone(variant):
 
 
 def test_the_side_and_amount_of_padding_change_nothing(variant):
-    _, hidden, params, tree = variant
-    tree = tree(rows=2)
-    tree = dataclasses.replace(tree, prompt_mask=jnp.ones_like(tree.prompt_mask))
+    _, hidden, params, turn = variant
+    tree = tiny.tree(rows=2)
+    tree = turn(dataclasses.replace(tree, prompt_mask=jnp.ones_like(tree.prompt_mask)))
     expected = hidden(params, tree)
 
     def pad(x, left, right):
@@ -89,8 +85,8 @@ def test_the_side_and_amount_of_padding_change_nothing(variant):
 
 
 def test_a_completion_does_not_see_its_future(variant):
-    _, hidden, params, tree = variant
-    tree = tree(completions=3)
+    _, hidden, params, turn = variant
+    tree = turn(tiny.tree(completions=3))
     later = dataclasses.replace(tree, tokens=tree.tokens.at[:, :, 4:].set(5))
     before, after = hidden(params, tree), hidden(params, later)
     np.testing.assert_array_equal(before[:, :, :4], after[:, :, :4])
@@ -106,8 +102,8 @@ def test_the_picture_of_a_row_reaches_this_row_only():
 
 
 def test_decoding_with_a_cache_equals_the_forward_pass(variant):
-    config, hidden, params, tree = variant
-    tree, policy = tree(completions=3), tiny.policy(config)
+    config, hidden, params, turn = variant
+    tree, policy = turn(tiny.tree(completions=3)), tiny.policy(config)
     K, R = tree.tokens.shape[1:]
     cache = jax.jit(policy.prefill, static_argnums=(2, 3))(params, tree, K, R)
     decode, states = jax.jit(policy.decode), []
@@ -123,13 +119,12 @@ def test_decoding_with_a_cache_equals_the_forward_pass(variant):
 def test_counted_positions_equal_none_and_those_of_a_picture_do_not():
     config = VARIANTS["axes"]
     params, tree = tiny.params(0, config), tiny.tree(completions=3)
-    counted = jnp.broadcast_to(jnp.maximum(jnp.cumsum(tree.prompt_mask, -1) - 1, 0)[..., None], (3, 9, 3))
-    seen = [
-        hidden_of(config)(params, dataclasses.replace(tree, positions=positions))
-        for positions in (None, counted.astype(jnp.int32), tiny.positions(tree))
-    ]
-    np.testing.assert_allclose(seen[0], seen[1], atol=1e-5)
-    assert (jnp.abs(seen[0] - seen[2]).max((1, 2, 3)) > 1e-3).all()
+    count = jnp.cumsum(tree.prompt_mask, -1).astype(jnp.int32)
+    positions = jnp.broadcast_to(jnp.maximum(count - 1, 0)[..., None], (3, 9, 3))
+    counted = dataclasses.replace(tree, positions=positions, start=count[:, -1])
+    none, same, picture = (hidden_of(config)(params, t) for t in (tree, counted, tiny.turned(tree)))
+    np.testing.assert_allclose(none, same, atol=1e-5)
+    assert (jnp.abs(none - picture).max((1, 2, 3)) > 1e-3).all()
 
 
 def test_local_layers_do_not_see_beyond_their_window():
