@@ -3,9 +3,9 @@
 import dataclasses
 import functools
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -15,6 +15,7 @@ from align_jax import build, sharding
 from align_jax.data.pipeline import in_order
 from align_jax.data.records import Record
 from align_jax.data.rejects import Rejects
+from align_jax.models import pretrained
 from align_jax.rollout.answer import answers
 from align_jax.rollout.sampler import sample
 from align_jax.train import checkpoint
@@ -33,17 +34,47 @@ def open_run(workdir: str | Path, mesh: Mesh | None = None, step: int | None = N
     """Opens what a run has trained.
 
     Args:
-      workdir: of the run.
+      workdir: of the run, or a Hugging Face folder, which is opened by `open_published`.
       mesh: where the parameters shall lie, whatever mesh they were trained on; all devices if not given.
       step: of the checkpoint; the newest if not given.
 
     Raises:
       CheckpointError: `workdir` is not the workdir of a run.
     """
+    if build.is_published(workdir):
+        return open_published(workdir, mesh)
     mesh = mesh or sharding.make_mesh()
     model = build.load_model(workdir)
     like = sharding.on(build.param_shapes(model), build.param_shardings(model, mesh))
     return Trained(model, checkpoint.load_params(workdir, like, step), mesh)
+
+
+def open_published(
+    folder: str | Path,
+    mesh: Mesh | None = None,
+    *,
+    prompt_length: int = 2048,
+    dtype: str = "float32",
+    processor: Mapping[str, Any] | None = None,
+) -> Trained:
+    """Opens a Hugging Face folder to ask the model in it.
+
+    Args:
+      folder: config.json, *.safetensors, tokenizer and processor files.
+      mesh: where the parameters shall lie; all devices if not given.
+      prompt_length: tokens that a prompt may have, those of its media included; prompts are padded to it.
+      dtype: of parameters and activations.
+      processor: options of its processor, see align_jax/data/processors.
+
+    Raises:
+      CheckpointError: it cannot be read.
+    """
+    mesh = mesh or sharding.make_mesh()
+    data = {"prompt_length": prompt_length, "media_items": 0}
+    compute = {"dtype": dtype, "remat": False}
+    model = build.published_model(folder, {"compute": compute, "data": data, "processor": dict(processor or {})})
+    where = build.param_shardings(model, mesh)
+    return Trained(model, pretrained.from_pretrained(folder, where, dtype, model.family).params, mesh)
 
 
 def ask(

@@ -42,7 +42,13 @@ class Model(NamedTuple):
         return Encode(self.inputs, self.prompt_length, completion_length, max_items=self.media_items, **how)
 
     def packer(self, batch_size: int, completion_length: int) -> TreePacker:
-        """Examples -> trees."""
+        """Examples -> trees.
+
+        Raises:
+          ValueError: several hosts, which must agree on the shape of media, and no `data.media_items`.
+        """
+        if jax.process_count() > 1 and self.inputs.empty is not None and not self.media_items:
+            raise ValueError("on several hosts, set data.media_items: tiles, patches or recordings of a prompt")
         inputs, lengths = self.inputs, (self.prompt_length, completion_length)
         return TreePacker(batch_size, *lengths, inputs.pad_id, inputs.empty, inputs.turned, self.media_items)
 
@@ -179,7 +185,7 @@ def param_shapes(model: Model) -> Params:
 
 def param_shardings(model: Model, mesh: Mesh) -> Params:
     """Where a model's parameters lie."""
-    return sharding.shardings(mesh, sharding.match(param_shapes(model), mllm.rules(model.sizes)))
+    return sharding.shardings(mesh, sharding.match(param_shapes(model), mllm.rules(model.sizes), mesh))
 
 
 def init_params(model: Model, where: Params, seed: int) -> Params:

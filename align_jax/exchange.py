@@ -11,7 +11,9 @@ from align_jax.models.stored import CheckpointError
 from align_jax.train import checkpoint
 
 
-def to_published(workdir: str | Path, folder: str | Path, *, step: int | None = None, dtype: str | None = None) -> None:
+def to_published(
+    workdir: str | Path, folder: str | Path, *, step: int | None = None, dtype: str | None = None
+) -> None:
     """Writes what a run has trained as a folder that transformers opens.
 
     Args:

@@ -4,6 +4,7 @@ The mesh has three axes: `data` (replicas), `fsdp` (replicas that share the stor
 of one matrix product). Batches lie on `data` and `fsdp`; rules say where parameters lie.
 """
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -40,8 +41,10 @@ def one_device() -> Mesh:
     return jax.make_mesh((1, 1, 1), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=jax.devices()[:1])
 
 
-def match(params: Params, rules: Rules) -> Params:
+def match(params: Params, rules: Rules, mesh: Mesh | None = None) -> Params:
     """The PartitionSpec of every parameter: that of the one rule whose pattern is found in its path (`"a/b/kernel"`).
+
+    With a mesh, axes that do not divide over it stay whole: two key-value heads on four devices, say.
 
     Raises:
       ValueError: a parameter without a rule, with several, or a rule without a parameter.
@@ -54,12 +57,20 @@ def match(params: Params, rules: Rules) -> Params:
         if len(found) != 1:
             raise ValueError(f"parameter {name} {leaf.shape} matches {len(found)} partition rules: {found}")
         used.add(found[0][0])
-        return found[0][1]
+        return found[0][1] if mesh is None else _dividing(found[0][1], leaf.shape, mesh)
 
     specs = jax.tree_util.tree_map_with_path(spec, params)
     if unused := [pattern for pattern, _ in rules if pattern not in used]:
         raise ValueError(f"partition rules that match no parameter: {unused}")
     return specs
+
+
+def _dividing(spec: P, shape: Sequence[int], mesh: Mesh) -> P:
+    def parts(axes: str | tuple[str, ...] | None) -> int:
+        names = axes if isinstance(axes, tuple) else (axes,) if axes else ()
+        return math.prod(mesh.shape[name] for name in names)
+
+    return P(*(axes if size % parts(axes) == 0 else None for axes, size in zip(spec, shape, strict=False)))
 
 
 def path_name(path) -> str:

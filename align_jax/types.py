@@ -26,8 +26,8 @@ def pytree(cls: type[T]) -> type[T]:
 class Tiles:
     """Pictures, or frames of videos, cut into tiles of the one size that a vision tower takes.
 
-    A tile gives T features; those of a row are counted through, tile after tile. Placeholder f of the row, in the order
-    of the prompt, takes the sum of features `slots[f]` times `weights[f]`; without `slots`, simply the f-th feature.
+    A tile gives T features; those of a row are counted through, tile after tile. Placeholder f of the row, in the
+    order of the prompt, takes the sum of features `slots[f]` times `weights[f]`; without `slots`, the f-th feature.
     Feature -1, where a model has one, is its learned end of a line (LLaVA-NeXT).
     """
 
@@ -53,7 +53,7 @@ class Patches:
 
 @pytree
 class Sound:
-    """Recordings as log-mel spectrograms. Placeholder f takes feature `slots[f]`, counted through the row's recordings."""
+    """Recordings as log-mel spectrograms. Placeholder f takes feature `slots[f]`, counted through those of the row."""
 
     mel: jax.Array  # f32[B, N, frames, mels]
     mask: jax.Array  # f32[B, N, frames] 1 on what was recorded

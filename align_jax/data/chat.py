@@ -15,8 +15,8 @@ VICUNA = (
     "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
 )
 PLAIN = (  # a line for the question, and one for the answer
-    "{% for m in messages %}{{ m['content'] }}{% if m['role'] == 'user' %}\n{% else %}{{ eos_token }}{% endif %}"
-    "{% endfor %}"
+    "{% for m in messages %}{{ m['content'] }}{% if m['role'] == 'user' %}{{ '\n' }}{% else %}{{ eos_token }}"
+    "{% endif %}{% endfor %}"
 )
 PROBE = "quetzalcoatl"  # a word that no template writes
 
@@ -40,6 +40,7 @@ class Chat:
     """One question and its answer.
 
     Attributes:
+      takes_items: whether the template reads a message as a list of texts and media; else it takes a string.
       opening: what the template writes between them, up to where the model goes on.
       before, after: what an answer has around it besides; `after` ends with `end`.
       end: the token that ends a turn: the first special one behind an answer, else the end of a sequence.
@@ -56,9 +57,11 @@ class Chat:
           ValueError: the template loses a question or an answer, or nothing ends an answer.
         """
         self._tokenizer, self._template, self.marks = tokenizer, template, dict(marks)
-        self.takes_items, self._written = True, frozenset()
+        self.takes_items, self._written, self._ahead = True, frozenset(), False
         self.takes_items = self._list_works()
-        self._written = frozenset(kind for kind in self.marks if self.takes_items and self._writes(kind))
+        probed = {kind: self._probe(kind) for kind in self.marks} if self.takes_items else {}
+        self._written = frozenset(kind for kind, parts in probed.items() if any(parts))
+        self._ahead = any(before for before, _ in probed.values())
         question = self.render(PROBE)
         if PROBE not in question:
             raise ValueError("the chat template loses what a user says: give the folder another chat_template.jinja")
@@ -70,7 +73,7 @@ class Chat:
 
         Args:
           text: with the marks of records, or without them to have the media first. New lines between marks at its
-            beginning and the words are dropped: templates write their own.
+            beginning and the words are dropped: templates write their own. Some put all media before all words.
           counts: of "image", "video", "audio".
         """
         return self._written_out([{"role": "user", "content": self._content(text, counts or {})}], start=True)
@@ -86,6 +89,9 @@ class Chat:
             elif part := part if begun or not items else part.lstrip("\n"):
                 begun = True
                 items.append({"type": "text", "text": part})
+        if self._ahead or not items:  # one text, since what a template writes behind it may end the turn
+            text = "".join(item.get("text", "") for item in items)
+            items = [*(item for item in items if item["type"] != "text"), {"type": "text", "text": text}]
         return items if self.takes_items else "".join(item["text"] for item in items)
 
     def _item(self, kind: str, begun: bool) -> dict[str, str]:
@@ -106,9 +112,12 @@ class Chat:
             return False
         return PROBE in text and "'type'" not in text
 
-    def _writes(self, kind: str) -> bool:
-        content = [{"type": kind}, {"type": "text", "text": PROBE}]
-        return self.marks[kind] in self._written_out([{"role": "user", "content": content}], start=True)
+    def _probe(self, kind: str) -> tuple[bool, bool]:
+        """Whether the template writes the mark of what stands between two texts before both, or between them."""
+        text = {"type": "text", "text": PROBE}
+        written = self._written_out([{"role": "user", "content": [text, {"type": kind}, text]}], start=True)
+        before, between, *_ = written.split(PROBE) + [""]
+        return self.marks[kind] in before, self.marks[kind] in between
 
     def _around(self, question: str) -> tuple[str, str, str]:
         answer = PROBE[::-1]

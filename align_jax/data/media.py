@@ -34,7 +34,9 @@ def read_image(image: bytes | str | Path) -> np.ndarray:
         with Image.open(file) as opened:  # reads the header only
             if opened.width * opened.height > MAX_PIXELS:
                 raise ValueError(f"{opened.width} x {opened.height} pixels, at most {MAX_PIXELS} are read")
-            return np.array(_eight_bits(ImageOps.exif_transpose(opened)).convert("RGB"))
+            upright = ImageOps.exif_transpose(opened)
+            upright.info.pop("transparency", None)  # of palettes; it would be dropped too, with a warning
+            return np.array(_eight_bits(upright).convert("RGB"))
 
     return _read(decode, image, "image")
 

@@ -15,7 +15,7 @@ from align_jax.data.records import MARKS, RecordError, check_marks
 from align_jax.types import Media, Prompt
 
 READERS = ("gemma3_text", "llama", "mistral", "qwen2", "qwen3")  # model types that take text only
-VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json and merges.txt", "tekken.json")
+VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json and merges.txt")
 KINDS = tuple(mark.strip("<>") for mark in MARKS)
 
 

@@ -172,7 +172,9 @@ class Decoder(nn.Module):
         x, _ = self.run_layers(x, context, None, prompt.shape[1], K, False)
         return self.norm(x[:, prompt.shape[1] :]).reshape(B, K, R, -1)
 
-    def prefill(self, prompt, prompt_mask, completions: int, length: int, positions, start, blocks, deepstack) -> KVCache:
+    def prefill(
+        self, prompt, prompt_mask, completions: int, length: int, positions, start, blocks, deepstack
+    ) -> KVCache:
         """Cache of prompts, given as to `tree`, with room for `completions` of `length` tokens each."""
         places, start = prompt_positions(prompt_mask, positions, start)
         context = self._context(places, prompt_mask, 0, blocks, deepstack)

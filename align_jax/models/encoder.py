@@ -16,7 +16,7 @@ from align_jax.models.attention import Segment, attend
 from align_jax.models.linear import Linear
 from align_jax.models.norm import RMSNorm
 from align_jax.models.weights import Tensor, linear, norm
-from align_jax.sharding import BATCH, Rules, constrain
+from align_jax.sharding import Rules
 
 QK_NORM_EPS = 1e-6  # InternViT's, whatever its other norms have
 
@@ -47,7 +47,6 @@ class EncoderLayer(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array):
         """[M, S, dim] -> the same; mask bool, broadcasts to [M, 1, 1, S]: True where an input may be seen."""
-        x = constrain(x, BATCH, None, None)
         x = x + self._scaled("attention_scale", self._attention(self._norm("attention_norm", x), mask))
         y = ACTIVATIONS[self.config.activation](self._linear("up", self.config.mlp_dim)(self._norm("mlp_norm", x)))
         return x + self._scaled("mlp_scale", self._linear("down", self.config.dim)(y)), None
@@ -83,7 +82,10 @@ class EncoderLayer(nn.Module):
 
 
 def stack(config: EncoderConfig, length: int, name: str) -> nn.Module:
-    """`length` layers, with their parameters on a leading axis: `x, _ = stack(...)(x, mask)`."""
+    """`length` layers, with their parameters on a leading axis: `x, _ = stack(...)(x, mask)`.
+
+    Callers constrain `x` to lie by rows. Inside of the layers that gave wrong rows on CPU meshes (XLA, jax 0.10.2).
+    """
     layer = nn.remat(EncoderLayer, prevent_cse=False) if config.remat else EncoderLayer
     scanned = nn.scan(
         layer,

@@ -32,6 +32,10 @@ class LoraConfig:
     targets: Sequence[str] = ("^decoder/layers/.*kernel$",)
     rslora: bool = False
 
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"LoRA needs a rank of 1 or more, not {self.rank}")
+
     @property
     def scale(self) -> float:
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
@@ -61,7 +65,13 @@ def init(key: jax.Array, params: Params, config: LoraConfig, matrix_axes: Matrix
 
 
 def merge(params: Params, adapter: Adapter, config: LoraConfig) -> Params:
-    """The parameters with the adapter's change added, in their own dtypes; the sum is made in float32."""
+    """The parameters with the adapter's change added, in their own dtypes; the sum is made in float32.
+
+    Raises:
+      ValueError: the adapter is of another model.
+    """
+    if strangers := adapter.keys() - {path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)}:
+        raise ValueError(f"the adapter changes what the model does not have: {', '.join(sorted(strangers))}")
 
     def changed(path, leaf: jax.Array) -> jax.Array:
         if path_name(path) not in adapter:

@@ -149,7 +149,7 @@ class MLLM(nn.Module):
 
 
 def place(features: jax.Array, media: Media, slot: jax.Array) -> jax.Array:
-    """The feature [B, P, D] of every prompt token, from features [B, T, D] and the number i32[B, P] of its placeholder."""
+    """Features [B, P, D] of prompt tokens, from features [B, T, D] and the number i32[B, P] of each placeholder."""
 
     def pick(x: jax.Array, index: jax.Array) -> jax.Array:
         return jnp.take_along_axis(x, index[..., None], axis=1, mode="clip")
@@ -160,8 +160,8 @@ def place(features: jax.Array, media: Media, slot: jax.Array) -> jax.Array:
         return pick(features, jnp.take_along_axis(media.slots, slot, axis=1, mode="clip"))
     slots, weights = pick(media.slots, slot), pick(media.weights, slot)  # [B, P, taps]
     slots = jnp.where(slots < 0, features.shape[1] - 1, slots)
-    taps = [pick(features, slots[..., t]) * weights[..., t, None].astype(features.dtype) for t in range(slots.shape[-1])]
-    return sum(taps)
+    weights = weights.astype(features.dtype)
+    return sum(pick(features, slots[..., tap]) * weights[..., tap, None] for tap in range(slots.shape[-1]))
 
 
 @functools.cache

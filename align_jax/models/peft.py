@@ -1,6 +1,7 @@
 """Adapters in the format of PEFT: a folder that `peft.PeftModel.from_pretrained` puts on the published model."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -9,7 +10,7 @@ from safetensors.numpy import save_file
 
 from align_jax.models.families.base import Family
 from align_jax.models.lora import Adapter, LoraConfig
-from align_jax.models.stored import CheckpointError
+from align_jax.models.stored import whole
 
 
 def save_adapter(folder: str | Path, family: Family, adapter: Adapter, config: LoraConfig, *, base: str) -> None:
@@ -24,22 +25,13 @@ def save_adapter(folder: str | Path, family: Family, adapter: Adapter, config: L
 
     Raises:
       CheckpointError: the folder exists.
+      ValueError: a matrix is adapted that is no linear layer there, so that PEFT has no place for the change.
     """
-    folder, partial = Path(folder), Path(f"{folder}.partial")
-    if folder.exists():
-        raise CheckpointError(f"{folder} exists: choose another, or remove it")
-    partial.mkdir(parents=True, exist_ok=True)
-    by_name, tensors, modules = {tensor.ours: tensor for tensor in family.weights}, {}, []
-    for path, halves in adapter.items():
-        tensor = by_name[path]
-        a, b = (np.asarray(jax.device_get(halves[half])) for half in "ab")
-        layers = [(tensor.theirs.format(tensor.first + i), a[i], b[i]) for i in range(len(a))] if a.ndim == 3 else []
-        for name, a_i, b_i in layers or [(tensor.theirs, a, b)]:
-            module = module_name(family, name.removesuffix(".weight"))
-            modules.append(module)
-            tensors[f"base_model.model.{module}.lora_A.weight"] = np.ascontiguousarray(a_i.T)
-            tensors[f"base_model.model.{module}.lora_B.weight"] = np.ascontiguousarray(b_i.T)
-    save_file(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
+    tensors, modules = {}, []
+    for module, a, b in _modules(family, adapter):
+        modules.append(module)
+        tensors[f"base_model.model.{module}.lora_A.weight"] = np.ascontiguousarray(a.T)
+        tensors[f"base_model.model.{module}.lora_B.weight"] = np.ascontiguousarray(b.T)
     settings = {
         "peft_type": "LORA",
         "base_model_name_or_path": base,
@@ -52,8 +44,24 @@ def save_adapter(folder: str | Path, family: Family, adapter: Adapter, config: L
         "fan_in_fan_out": False,
         "inference_mode": True,
     }
-    (partial / "adapter_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    partial.rename(folder)
+    with whole(folder) as partial:
+        save_file(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
+        (partial / "adapter_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def _modules(family: Family, adapter: Adapter) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Name, a [inputs, rank] and b [rank, features] of every module that is adapted."""
+    by_name = {tensor.ours: tensor for tensor in family.weights}
+    for path, halves in adapter.items():
+        tensor = by_name[path]
+        if not tensor.inputs or tensor.conv or tensor.shape or not tensor.theirs.endswith(".weight"):
+            raise ValueError(f"{path} is stored as {tensor.theirs}, which is no linear layer: PEFT cannot adapt it")
+        a, b = (np.asarray(jax.device_get(halves[half])) for half in "ab")
+        name = module_name(family, tensor.theirs.removesuffix(".weight"))
+        if "{}" not in name:
+            yield name, a, b
+        else:
+            yield from ((name.format(tensor.first + i), a[i], b[i]) for i in range(len(a)))
 
 
 def module_name(family: Family, stored: str) -> str:

@@ -27,6 +27,7 @@ CARRIED = ("*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
 # Buffers that older versions of transformers stored, and that follow from the config.
 COMPUTED = re.compile(r"(rotary_emb\.inv_freq|position_ids|embed_positions\.inv_freq)$")
 HEAD = "lm_head.weight"  # how the name of every output layer ends
+UNTIE = "set tie_word_embeddings to false wherever it is, if the head is meant"
 ROWS = 4096  # of a matrix that are compared at a time
 STRIP = 16  # columns of a matrix that are copied at a time
 
@@ -102,7 +103,7 @@ def from_pretrained(
     shapes = mllm.param_shapes(family.sizes)
     mesh = sharding.one_device() if mesh is None else mesh
     if isinstance(mesh, Mesh):
-        mesh = sharding.shardings(mesh, sharding.match(shapes, mllm.rules(family.sizes)))
+        mesh = sharding.shardings(mesh, sharding.match(shapes, mllm.rules(family.sizes), mesh))
     files = _match(family, shapes, stored)
     by_name = {tensor.ours: tensor for tensor in family.weights}
 
@@ -223,14 +224,13 @@ def _match(family: Family, shapes: Params, stored: Stored) -> dict[str, str]:
             if stored.kind(found) not in DTYPES:
                 problems[f"of a type that is not read ({REFUSED})"].append(f"{found} is {stored.kind(found)}")
     surplus = {name for name in surplus if not COMPUTED.search(name)}
-    if family.sizes.decoder.tie_embeddings and not problems:
-        (embed,) = (files[tensor.theirs] for tensor in family.weights if tensor.ours == "decoder/embed/embedding")
-        for head in [name for name in surplus if name.endswith(HEAD)]:
-            surplus.discard(head)
-            if not _equal(stored, head, embed):
-                problems["that the config says are one, and differ"].append(
-                    f"{head} and {embed}: if the head is meant, set tie_word_embeddings to false wherever config.json has it"
-                )
+    if family.sizes.decoder.tie_embeddings:
+        embed = next(files.get(tensor.theirs) for tensor in family.weights if tensor.ours == "decoder/embed/embedding")
+        heads = {name for name in surplus if name.endswith(HEAD)}
+        surplus -= heads
+        problems[f"different, and the config says that they are one; {UNTIE}"] = [
+            f"{head} and {embed}" for head in heads if embed is not None and not _equal(stored, head, embed)
+        ]
     problems["surplus"] = sorted(surplus)
     if lines := [f"{len(names)} {kind}:\n    " + "\n    ".join(names) for kind, names in problems.items() if names]:
         raise CheckpointError(f"{stored.folder} does not hold the tensors of its config:\n  " + "\n  ".join(lines))
@@ -241,7 +241,8 @@ def _equal(stored: Stored, a: str, b: str) -> bool:
     """Whether two tensors hold the same values."""
     if stored.shape(a) != stored.shape(b):
         return False
-    blocks = [(slice(i, i + ROWS), slice(None)) for i in range(0, stored.shape(a)[0], ROWS)]
+    rows, columns = stored.shape(a)
+    blocks = [(slice(i, min(i + ROWS, rows)), slice(0, columns)) for i in range(0, rows, ROWS)]
     return all(np.array_equal(stored.read(a, *block), stored.read(b, *block)) for block in blocks)
 
 

@@ -22,7 +22,7 @@ class Rope:
       beta_fast, beta_slow: the same for "yarn", in rotations over the original context.
       original_context: tokens that the model was trained on before it was stretched.
       attention_factor: scale of cosines and sines under "yarn"; None computes the paper's.
-      sections: M-RoPE of Qwen2-VL (https://arxiv.org/abs/2409.12191): how many frequencies turn by time, row and column.
+      sections: M-RoPE of Qwen2-VL (https://arxiv.org/abs/2409.12191): how many frequencies turn by time, row, column.
       interleaved: whether the frequencies of the sections alternate (Qwen3-VL) instead of following each other.
     """
 
@@ -85,7 +85,7 @@ class Rope:
 
 
 def rotary(rope: Rope, positions: jax.Array, head_dim: int) -> tuple[jax.Array, jax.Array]:
-    """Cosines and sines f32[..., head_dim / 2] for positions i32[..., axes]; one axis, or three with `rope.sections`."""
+    """Cosines and sines f32[..., head_dim / 2] at positions i32[..., axes]: one axis, or three for `rope.sections`."""
     frequencies, scale = rope.frequencies(head_dim)
     turned_by = rope.axes(head_dim) if positions.shape[-1] > 1 else np.zeros(head_dim // 2, np.int32)
     positions = positions.astype(jnp.float32)[..., turned_by]

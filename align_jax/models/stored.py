@@ -69,7 +69,7 @@ class Stored:
         return DTYPES[self.kind(name)]
 
     def read(self, name: str, *index: slice) -> np.ndarray:
-        """Values of a tensor, or of the block that slices of step 1, one for each axis, cut out of it.
+        """Values of a tensor, or of the block that slices cut out of it: one for each axis, of step 1, in bounds.
 
         Raises:
           CheckpointError: see `dtype`.

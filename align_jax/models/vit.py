@@ -17,7 +17,7 @@ from align_jax.models.encoder import EncoderConfig, stack
 from align_jax.models.linear import Linear
 from align_jax.models.vit_names import CLIP, Names
 from align_jax.models.weights import Tensor, linear, norm
-from align_jax.sharding import Rules
+from align_jax.sharding import BATCH, Rules, constrain
 from align_jax.types import Tiles
 
 
@@ -77,7 +77,7 @@ class VisionTransformer(nn.Module):
         if c.pre_norm:
             x = nn.LayerNorm(c.norm_eps, dtype=c.dtype, name="pre_norm")(x)
         everything = jnp.ones((1, 1, 1, 1), bool)
-        x, _ = stack(c, c.layers, "layers")(x, everything)
+        x, _ = stack(c, c.layers, "layers")(constrain(x, BATCH, None, None), everything)
         if self.is_initializing():
             if c.tail:
                 stack(c, c.tail, "tail")(x, everything)

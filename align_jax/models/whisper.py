@@ -16,7 +16,7 @@ from align_jax.models.activations import ACTIVATIONS
 from align_jax.models.encoder import EncoderConfig, stack
 from align_jax.models.linear import Linear
 from align_jax.models.weights import Tensor, linear, norm
-from align_jax.sharding import Rules
+from align_jax.sharding import BATCH, Rules, constrain
 from align_jax.types import Sound
 
 NORM_EPS = 1e-5
@@ -61,7 +61,7 @@ class SoundEncoder(nn.Module):
         fixed = self.param("position_embedding", sinusoids, (c.positions, c.dim))
         x = x + jax.lax.stop_gradient(fixed).astype(x.dtype)[None]
         heard = media.mask.reshape(B * N, frames)[:, ::2] > 0
-        x, _ = stack(c, c.layers, "layers")(x, heard[:, None, None, :])
+        x, _ = stack(c, c.layers, "layers")(constrain(x, BATCH, None, None), heard[:, None, None, :])
         x = x[:, : 2 * c.tokens].reshape(B * N, c.tokens, 2, c.dim).mean(2)
         return nn.LayerNorm(NORM_EPS, dtype=c.dtype, name="post_norm")(x).reshape(B, N * c.tokens, c.dim)
 

@@ -80,11 +80,16 @@ def flip(records: Sequence[Record], fraction: float, seed: int = 0) -> list[Reco
     count = round(fraction * len(records))
     swapped = set(np.random.default_rng(seed).permutation(len(records))[:count].tolist())
     return [
-        dataclasses.replace(
-            r,
-            chosen=r.rejected if i in swapped else r.chosen,
-            rejected=r.chosen if i in swapped else r.rejected,
-            meta={**r.meta, "flipped": i in swapped},
-        )
+        dataclasses.replace(_swapped(r) if i in swapped else r, meta={**r.meta, "flipped": i in swapped})
         for i, r in enumerate(records)
     ]
+
+
+def _swapped(record: Record) -> Record:
+    """Each answer keeps the pictures that it was given."""
+    images, other = record.images, record.rejected_images
+    if other is not None:
+        images, other = other, images
+    return dataclasses.replace(
+        record, chosen=record.rejected, rejected=record.chosen, images=images, rejected_images=other
+    )

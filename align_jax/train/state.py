@@ -60,7 +60,7 @@ def state_shardings(mesh: Mesh, state: TrainState, rules: sharding.Rules, frozen
       rules: partition rules of the model.
       frozen: as in `create`.
     """
-    specs = sharding.match(state.params, rules)
+    specs = sharding.match(state.params, rules, mesh)
     moments = split_frozen(specs, frozen)[0]
 
     def moment_spec(path, leaf) -> P:

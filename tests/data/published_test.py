@@ -1,4 +1,4 @@
-"""Prompts and answers of published checkpoints: templates, marks, tokens, and what is wrong with folders and records."""
+"""Prompts and answers of published checkpoints: templates, marks and tokens, and what is wrong with folders."""
 
 import json
 import pickle
@@ -106,10 +106,9 @@ def sentence_piece(legacy: bool, unigram: bool) -> transformers.PreTrainedTokeni
         how |= dict(unk_token="<unk>")
     if legacy:
         tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-        tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
     else:
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
-        tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
     texts = [*published.TEXTS, QUESTION, ANSWER, "[INST] USER: ASSISTANT: [/INST]"]
     tokenizer.train_from_iterator([letter for text in texts for letter in (text, *text.split())], trainer(**how))
     tokenizer.post_processor = post_processors.TemplateProcessing(
@@ -172,7 +171,21 @@ def test_what_a_template_has_no_rule_for_is_text(opened):
 
 def test_a_template_may_put_pictures_before_words(opened):
     inputs = opened("llava")
-    assert written(inputs, "a <image> b", [PICTURE]) == "<s>USER: <image>\na   b ASSISTANT:"
+    assert written(inputs, "a <image> b", [PICTURE]) == "<s>USER: <image>\na  b ASSISTANT:"
+    assert written(inputs, "<image>\na", [PICTURE]) == written(inputs, "a\n<image>", [PICTURE]).replace("\n ", " ")
+
+
+def test_a_template_that_ends_a_turn_behind_every_text_is_given_one(tmp_path):
+    published.make_inputs(tmp_path, "llava_next")
+    (tmp_path / "chat_template.jinja").write_text(
+        "{% for m in messages %}{{ m['role'] + ':' }}"
+        "{% for item in m['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>' }}{% endfor %}"
+        "{% for item in m['content'] | selectattr('type', 'equalto', 'text') %}{{ '\n' + item['text'] + '</s>' }}"
+        "{% endfor %}{% endfor %}{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
+    )
+    inputs = open_inputs(tmp_path, "llava_next")
+    assert written(inputs, "a <image> b", [PICTURE]) == "<s>user:<image>\na  b</s>assistant:"
+    assert inputs.tokenizer.decode(inputs.completion("c")) == "\nc</s>"
 
 
 def test_text_is_begun_once(opened):

@@ -30,4 +30,4 @@ def test_the_second_tree_holds_the_same_text_behind_the_corrupted_image():
     pair, corrupted = batch.trees()
     np.testing.assert_array_equal(pair.targets[:, :1], corrupted.targets)
     np.testing.assert_array_equal(pair.prompt, corrupted.prompt)
-    np.testing.assert_array_equal(corrupted.media.pixels[1], examples[1].views["corrupted"])
+    np.testing.assert_array_equal(corrupted.media.pixels[1], examples[1].views["corrupted"].media.pixels)

@@ -58,3 +58,14 @@ def test_records_with_one_answer_cannot_be_flipped():
         flip([*RECORDS, Record("x", "p", chosen="a")], 0.5)
     with pytest.raises(ValueError, match="between 0 and 1"):
         flip(RECORDS, 1.5)
+
+
+def test_flipping_takes_the_pictures_of_each_side_along():
+    one = Record("1", "What?", ("a.png",), "good", "bad", rejected_images=("b.png",))
+    (flipped,) = flip([one], 1.0)
+    assert (flipped.chosen, flipped.images, flipped.rejected, flipped.rejected_images) == (
+        "bad",
+        ("b.png",),
+        "good",
+        ("a.png",),
+    )

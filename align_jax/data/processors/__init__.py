@@ -1,4 +1,4 @@
 """What published models see: pictures, videos and recordings into the arrays of their towers and their placeholders.
 
-A processor is an entry `<model_type>(*, folder, **options)` of `<model_type>.py`, found by the `model_type` of a checkpoint.
+A processor is an entry `<model_type>(*, folder, ...)` of `<model_type>.py`, found by the `model_type` of a checkpoint.
 """

@@ -16,13 +16,13 @@ class Shown:
     text: str  # what stands in the prompt for it: placeholders, and what a model wants around and between them
     placeholders: int  # how many of them; as many as there are entries of `media.slots`
     media: Media  # of it alone, without the axis of rows; slots count from its own first feature
-    grid: tuple[int, int, int] = (1, 1, 1)  # time, rows and columns of its placeholders, for models that rotate by them
+    grid: tuple[int, int, int] = (1, 1, 1)  # of its placeholders: time, rows, columns; for models that rotate by them
 
 
 class Processor(Protocol):
     """Picklable: every worker process receives a copy."""
 
-    marks: Mapping[str, str]  # "image", "video", "audio" -> what the chat template writes for it; what it lacks it can't
+    marks: Mapping[str, str]  # "image", "video", "audio", as far as it takes them -> what the chat template writes
     placeholders: tuple[str, ...]  # the tokens that features take the place of
     sample_rate: int  # of recordings, in Hz; 0 for a model that does not listen
 

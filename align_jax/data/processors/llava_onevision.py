@@ -37,7 +37,7 @@ class LlavaOnevision(TileProcessor):
         return round(self.features**0.5)
 
     def images(self, images: Sequence[np.ndarray]) -> list[Shown]:
-        """A single picture like LLaVA-NeXT, scaled down to `most`; of several, each as one tile, padded to a square."""
+        """A single picture like LLaVA-NeXT, scaled down to `most`; each of several as one tile, padded to a square."""
         if not images:
             return []
         if len(images) == 1:

@@ -13,7 +13,7 @@ class Family(NamedTuple):
     weights: Weights  # the names that transformers writes
     # (start of such a name, start as the published checkpoints have it), where they differ: both are read.
     published: tuple[tuple[str, str], ...] = ()
-    modules: tuple[tuple[str, str], ...] = ()  # (start of such a name, where transformers keeps it in memory), for PEFT
+    modules: tuple[tuple[str, str], ...] = ()  # (start of such a name, where transformers has it in memory), for PEFT
 
 
 def refuse(what: str) -> None:

@@ -13,7 +13,6 @@ from align_jax.models.mllm import MLLMConfig
 MODULES = (("model.", "model.language_model."), ("visual.", "model.visual."))
 
 
-
 @registry.entry()
 def qwen2_vl(*, hf: Mapping[str, Any]) -> Family:
     """A tower over packed patches, and Qwen2."""

@@ -10,7 +10,6 @@ from align_jax.models.families.base import Family
 from align_jax.models.mllm import MLLMConfig
 
 
-
 @registry.entry()
 def qwen3_vl(*, hf: Mapping[str, Any]) -> Family:
     """A tower over packed patches with DeepStack, and Qwen3."""

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from align_jax.data.processors.anyres import resized
 from align_jax.data.processors.base import Shown
 from align_jax.data.published import open_inputs
 from tests import published
@@ -68,6 +69,15 @@ def test_several_pictures_have_one_tile_each(made):
     theirs = oracle(family, config, features, SIZES[:3], newline)
     for each, feature, expected in zip(shown, features, theirs, strict=True):
         np.testing.assert_array_equal(laid_out(each, feature, newline), expected)
+
+
+@pytest.mark.parametrize("sizes", [(9, 5, 4, 4), (3, 3, 2, 2), (5, 7, 5, 7), (4, 1, 9, 3), (6, 8, 11, 5)])
+def test_grids_are_resized_as_torch_does(sizes):
+    rows, columns, *new = sizes
+    grid = np.random.default_rng(4).standard_normal((rows, columns)).astype(np.float32)
+    cells, weights = resized(rows, columns, *new)
+    theirs = torch.nn.functional.interpolate(torch.from_numpy(grid)[None, None], new, mode="bilinear")[0, 0]
+    np.testing.assert_allclose((grid.ravel()[cells] * weights).sum(-1), theirs, atol=1e-6)
 
 
 @pytest.mark.parametrize("frames", [1, 4])

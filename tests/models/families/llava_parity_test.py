@@ -59,6 +59,7 @@ class TestLlavaMistral(TestLlava):
 class TestLlavaNext(TestLlava):
     """Wide, high and square pictures: grids of tiles, unpadded, with ends of lines."""
 
+    meshes = True
     rows = (Row(images=[picture(40, 90)]), Row(images=[picture(28, 28, 1), picture(80, 30, 2)]), Row())
     gradients = False
     prompt_length = 96

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from align_jax import registry
+from align_jax import registry, sharding
 from align_jax.data.pack import TreePacker
 from align_jax.models import mllm, pretrained
 from align_jax.models.peft import module_name
@@ -73,6 +73,7 @@ class Parity:
     scale = 0.1  # of the noise on every parameter
     embeddings = 0.1  # the same for token embeddings: where they are the head too, large ones repeat what was said
     gradients = False  # whether to compare them too
+    meshes = False  # whether to run on a mesh too
     logits_std = (0.3, 3.0)  # what the oracle's logits must lie between to be worth comparing
 
     @classmethod
@@ -82,7 +83,7 @@ class Parity:
 
     @classmethod
     def prompt(cls, folder: Path, rng: np.random.Generator, row: Row) -> Prompt:
-        """Our prompt for a row: its media as the family's processor shows them, with text before, between and after."""
+        """Our prompt for a row: its media as the family's processor shows them, and text before, between and after."""
 
         def words(least: int = 2) -> np.ndarray:
             return rng.choice(WORDS, rng.integers(least, least + 4))
@@ -115,7 +116,7 @@ class Parity:
 
     @classmethod
     def their_media(cls, folder: Path, rows: Sequence[Row], ids: np.ndarray) -> dict[str, Any]:
-        """Keyword arguments of their model that show it the media of rows, and whatever else depends on ids i64[n, T]."""
+        """Arguments of their model that show it the media of rows, and whatever else depends on ids i64[n, T]."""
         return {}
 
     @pytest.fixture(scope="class")
@@ -213,11 +214,24 @@ class Parity:
     def test_media_change_what_is_said(self, opened, logits, tree):
         if tree.media is None:
             pytest.skip("a text model")
-        first = next(iter(vars(tree.media)))
-        blank = dataclasses.replace(tree, media=dataclasses.replace(tree.media, **{first: vars(tree.media)[first] * 0}))
+        first, values = next(iter(vars(tree.media).items()))
+        blank = dataclasses.replace(tree, media=dataclasses.replace(tree.media, **{first: values * 0}))
         change = jnp.abs(logits(opened.params, tree) - logits(opened.params, blank)).max((1, 2, 3))
         shown = np.array([any(row) for row in self.rows])
         assert (change[shown] > 0.05).all() and (change[~shown] < 1e-4).all()
+
+    def test_a_mesh_of_eight_devices_says_the_same(self, opened, policy, logits, tree):
+        if not self.meshes:
+            pytest.skip("shown by the families that have the same parts")
+        # On one device once more, since rows are added so that they divide.
+        rows = 4 * -(-len(tree.prompt) // 4)
+        tree = jax.tree.map(lambda x: jnp.pad(x, [(0, rows - len(x))] + [(0, 0)] * (x.ndim - 1)), tree)
+        alone, mesh = logits(opened.params, tree), sharding.make_mesh(data=2, fsdp=2, tensor=2)
+        with jax.set_mesh(mesh):
+            specs = sharding.match(opened.params, mllm.rules(opened.family.sizes), mesh)
+            params = jax.device_put(opened.params, sharding.shardings(mesh, specs))
+            together = logits(params, sharding.to_mesh(mesh, jax.device_get(tree)))
+        np.testing.assert_allclose(together, alone, atol=5e-5, rtol=0)
 
     def test_log_probabilities_of_completions_are_equal(self, opened, policy, examples, tree, their_logits):
         scores = jax.jit(functools.partial(score, policy, chunk=3))(opened.params, tree)
@@ -278,8 +292,11 @@ class Parity:
             moved |= {name.split(".")[0]} if size > 1e-4 * whole else set()
         assert moved, "no gradient at all"
 
-    def test_saved_again_every_tensor_is_equal_byte_for_byte(self, theirs, folder, opened, their_logits, examples, tmp_path):
-        pretrained.save_pretrained(tmp_path / "out", opened.family, opened.params, like=folder, max_shard_bytes=100_000)
+    def test_saved_again_every_tensor_is_equal_byte_for_byte(
+        self, theirs, folder, opened, their_logits, examples, tmp_path
+    ):
+        in_shards = dict(like=folder, max_shard_bytes=100_000)
+        pretrained.save_pretrained(tmp_path / "out", opened.family, opened.params, **in_shards)
         before, after = Stored(folder), Stored(tmp_path / "out")
         assert (tmp_path / "out" / "model.safetensors.index.json").exists()
         known = {pretrained.published_name(opened.family, name): name for name in before.names}

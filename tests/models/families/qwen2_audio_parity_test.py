@@ -19,6 +19,7 @@ def chirp(seconds: float, start: float) -> np.ndarray:
 
 
 class TestQwen2Audio(Parity):
+    meshes = True
     specials = {"<|AUDIO|>": 300}
     rows = (
         Row(sounds=[chirp(0.4, 200)]),

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.models.families.parity import LLAMA, Parity, Row, picture, torch, transformers
+from tests.models.families.parity import LLAMA, Parity, Row, picture, transformers
 
 pytestmark = pytest.mark.parity
 
@@ -70,6 +70,7 @@ class TestQwen2VL(QwenVL):
 
 
 class TestQwen2_5_VL(QwenVL):  # noqa: N801
+    meshes = True
     rows = ROWS
     gradients = True
 
@@ -93,6 +94,7 @@ class TestQwen2_5_VL(QwenVL):  # noqa: N801
 
 
 class TestQwen3VL(QwenVL):
+    meshes = True
     rows = ROWS
     patch = 16
 

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.parity
 
 
 class TestInternVL(Parity):
+    meshes = True
     specials = {"<img>": 303, "<IMG_CONTEXT>": 300, "</img>": 304}
     rows = (
         Row(images=[picture(40, 90)]),
@@ -64,6 +65,7 @@ class TestInternVLOfTheLargerTower(TestInternVL):
 
 
 class TestGemma3(Parity):
+    meshes = True
     specials = {"<start_of_image>": 303, "<image_soft_token>": 300, "<end_of_image>": 304}
     rows = (Row(images=[picture(40, 60)]), Row(images=[picture(28, 28, 1), picture(80, 30, 2)]), Row())
     # Of embeddings that are the head too: they repeat what was said unless they are small.
@@ -95,9 +97,10 @@ class TestGemma3(Parity):
 
     @classmethod
     def their_media(cls, folder, rows, ids) -> dict:
-        images = [image for row in rows for image in row.images]
         found = {"token_type_ids": (ids == 300).astype(int)}
-        return found | ({"pixel_values": cls.image_processor(images, return_tensors="np")["pixel_values"]} if images else {})
+        if images := [image for row in rows for image in row.images]:
+            found["pixel_values"] = cls.image_processor(images, return_tensors="np")["pixel_values"]
+        return found
 
 
 class TestIdefics3(Parity):
