@@ -26,10 +26,13 @@ setup(
         "pillow",
         "pyarrow",
         "rich",
+        "safetensors",
         "scipy",
+        "soundfile",
         "tensorboardX",
         "tensorflow-datasets>=4.9.10",  # writes and reads array_record without TensorFlow
         "tokenizers",
+        "transformers>=5.23",  # configs, tokenizers and processors of published models; none of them needs PyTorch
     ],
     extras_require={
         "test": [
@@ -37,7 +40,7 @@ setup(
             "pytest-xdist",
             "ruff==0.17.*",
         ],  # formats differ between minor versions
-        "parity": ["torch", "transformers"],  # the oracles that tests compare with
+        "parity": ["peft", "torch"],  # the oracles that tests compare with
         "cuda": ["jax[cuda12]"],  # cuda13 exists too, but needs a driver of 580 or newer
         "tpu": ["jax[tpu]"],
     },

@@ -117,8 +117,8 @@ def from_pretrained(
         # Written layer by layer into an array that is already where it stays: the host never holds the stack.
         stack = jax.jit(lambda: jnp.zeros(shape.shape, kind), out_shardings=where)()
         for i, name in enumerate(names):
-            layer = _read(stored, name, tensor, shape.shape[1:], kind, layer_where)
-            stack = _set_layer(stack, layer, np.int32(i)).block_until_ready()  # else layers wait in a queue
+            stack = _set_layer(stack, _read(stored, name, tensor, shape.shape[1:], kind, layer_where), np.int32(i))
+            stack.block_until_ready()  # else layers wait in a queue, all in memory
         return stack
 
     return Pretrained(family, jax.tree_util.tree_map_with_path(load, shapes, mesh))
