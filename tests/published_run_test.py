@@ -147,6 +147,16 @@ def test_each_side_of_a_pair_can_have_its_own_pictures(tmp_path):
         run.train(settings, tmp_path / "other")
 
 
+def test_a_corrupted_picture_of_another_size_has_a_prompt_of_its_own(qwen, tmp_path):
+    settings = config(qwen / "data" / "pairs.jsonl", qwen / "qwen2_5_vl")
+    settings.steps, settings.loss = 1, (dict(name="mdpo"),)
+    settings.data.views.corrupted = dict(name="corrupt:random_crop", scale=(0.01, 0.2))
+    run.train(settings, tmp_path)
+    (line,) = log.read(tmp_path / "metrics.jsonl")
+    assert line["loss"] == pytest.approx(3 * np.log(2), rel=1e-4), "policy and reference are one at step 0"
+    assert line["grad_norm"] > 0
+
+
 def test_a_prompt_that_names_more_pictures_than_it_has_is_a_reject(qwen, tmp_path):
     path = qwen / "data" / "bad.jsonl"
     rows = [json.loads(line) for line in (qwen / "data" / "pairs.jsonl").read_text().splitlines()]

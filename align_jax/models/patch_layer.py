@@ -1,22 +1,18 @@
 """One layer of a vision tower over packed patches: attention within frames or windows of them, and an MLP."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from align_jax.models.activations import ACTIVATIONS
 from align_jax.models.attention import Segment, attend
 from align_jax.models.linear import Linear
+from align_jax.models.patch_config import PatchVisionConfig
 from align_jax.models.patch_merger import patch_norm
 from align_jax.models.rope import rotate
-from align_jax.models.vit import quick_gelu
 from align_jax.sharding import BATCH, constrain
-
-if TYPE_CHECKING:
-    from align_jax.models.patch_vit import PatchVisionConfig
-
-ACTIVATIONS = {"quick_gelu": quick_gelu, "gelu_tanh": nn.gelu, "silu": nn.silu}
 
 
 class Context(NamedTuple):
@@ -35,7 +31,7 @@ class Schedule(NamedTuple):
 
 
 class PatchLayer(nn.Module):
-    config: "PatchVisionConfig"
+    config: PatchVisionConfig
 
     @nn.compact
     def __call__(self, carry: tuple[jax.Array, jax.Array], context: Context, schedule: Schedule):

@@ -1,19 +1,17 @@
 """Self-attention over prompt trees: the prompt's keys and values serve all of its completions."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from align_jax.models.attention import Segment, attend
+from align_jax.models.decoder_config import DecoderConfig
 from align_jax.models.linear import Linear
 from align_jax.models.norm import RMSNorm
 from align_jax.models.rope import rotate
 from align_jax.models.sight import Sight
-
-if TYPE_CHECKING:
-    from align_jax.models.decoder import DecoderConfig
 
 
 class Past(NamedTuple):
@@ -28,7 +26,7 @@ class Past(NamedTuple):
 class TreeAttention(nn.Module):
     """Of a prompt and K completions of it, given as one row of P + K * R tokens."""
 
-    config: "DecoderConfig"
+    config: DecoderConfig
     prompt_length: int  # P; 0 when the prompt is in `past`
     completions: int  # K; 0 for a prompt alone
 

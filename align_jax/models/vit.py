@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 from align_jax.models import encoder
-from align_jax.models.activations import quick_gelu as quick_gelu
 from align_jax.models.encoder import EncoderConfig, stack
 from align_jax.models.linear import Linear
 from align_jax.models.vit_names import CLIP, Names
