@@ -17,7 +17,7 @@ from align_jax.data.pack import TreePacker
 from align_jax.data.published import open_inputs
 from align_jax.data.records import RecordError, Source
 from align_jax.data.templates import ChatTemplate, train_tokenizer
-from align_jax.models import mllm, pretrained
+from align_jax.models import architecture, mllm
 from align_jax.models.families.base import Family
 from align_jax.models.mllm import MLLMConfig
 from align_jax.train import checkpoint
@@ -57,7 +57,7 @@ class Model(NamedTuple):
         if self.family is None:
             self.inputs.template.save(workdir)
         elif not (Path(workdir) / PUBLISHED).exists():
-            pretrained.carry(self.inputs.folder, Path(workdir) / PUBLISHED)
+            architecture.carry(self.inputs.folder, Path(workdir) / PUBLISHED)
 
 
 def mesh(config: ConfigDict) -> Mesh:
@@ -134,10 +134,10 @@ def published_model(folder: str | Path, settings: Mapping[str, Any]) -> Model:
     Raises:
       CheckpointError: no such model, or no family opens it.
     """
-    family = pretrained.open_family(folder)
+    family = architecture.open_family(folder)
     config = _computing(family.sizes, settings)
     family, data = family._replace(sizes=config), settings["data"]
-    inputs = open_inputs(folder, pretrained.read_config(folder)["model_type"], **settings["processor"])
+    inputs = open_inputs(folder, architecture.read_config(folder)["model_type"], **settings["processor"])
     return Model(mllm.build(config), config, inputs, data["prompt_length"], data["media_items"], family)
 
 

@@ -29,7 +29,7 @@ from rich.table import Table
 from safetensors.numpy import load_file
 
 from align_jax import sharding
-from align_jax.models import mllm, pretrained
+from align_jax.models import architecture, mllm, pretrained
 from align_jax.models.families.base import Family
 from align_jax.models.stored import Stored, write_shards
 from align_jax.models.weights import Tensor, to_ours
@@ -56,7 +56,7 @@ def make_checkpoint(folder: Path, gigabytes: float, shards: int) -> None:
         raise ValueError(f"--gigabytes={gigabytes} leaves no room for a layer")
     config = {"model_type": "llama", "vocab_size": VOCAB, "num_hidden_layers": layers, **sizes}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    family, rng = pretrained.open_family(folder), np.random.default_rng(0)
+    family, rng = architecture.open_family(folder), np.random.default_rng(0)
     shapes = parameter_shapes(family)
 
     def tensors():
@@ -131,7 +131,7 @@ WAYS = {"from_pretrained": one_by_one, "all at once": all_at_once}
 
 def measure(way: str, folder: str) -> dict[str, float]:
     """Loads in this process, which must be a fresh one."""
-    family = pretrained.open_family(folder)
+    family = architecture.open_family(folder)
     jax.block_until_ready(jax.jit(lambda x: x + 1)(np.zeros(8)))  # starts the compiler
     with Watch() as watch:
         start = time.perf_counter()

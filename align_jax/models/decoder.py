@@ -134,6 +134,7 @@ class Decoder(nn.Module):
           [B, K, R, dim].
         """
         B, K, R = tokens.shape
+        self.config.rope.check(prompt.shape[1] + R)
         x = jnp.concatenate([prompt, self.embed_tokens(tokens).reshape(B, K * R, -1)], axis=1)
         places, start = prompt_positions(prompt_mask, positions, start)
         rest = start[:, None, None, None] + jnp.arange(R)[None, None, :, None]
@@ -146,6 +147,7 @@ class Decoder(nn.Module):
         self, prompt, prompt_mask, completions: int, length: int, positions, start, blocks, deepstack
     ) -> KVCache:
         """Cache of prompts, given as to `tree`, with room for `completions` of `length` tokens each."""
+        self.config.rope.check(prompt.shape[1] + length)
         places, start = prompt_positions(prompt_mask, positions, start)
         context = self._context(places, prompt_mask, 0, blocks, deepstack)
         _, (keys, values) = self.run_layers(prompt, context, None, prompt.shape[1], 0, True)

@@ -1,13 +1,10 @@
 """Published checkpoints on disk: Hugging Face folders in, straight to the mesh, and out again."""
 
 import collections
-import json
-import math
 import re
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,20 +13,17 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from align_jax import sharding
-from align_jax.models import families, mllm
+from align_jax.models import mllm
+from align_jax.models.architecture import HEAD, carry, open_family, stored_config, with_tie, write_config
+from align_jax.models.architecture import read_config as read_config
 from align_jax.models.families.base import Family
-from align_jax.models.stored import DTYPES, REFUSED, CheckpointError, Stored, has_weights, whole, write_shards
-from align_jax.models.weights import Tensor, to_ours, to_theirs
+from align_jax.models.reading import packed, read, set_layer
+from align_jax.models.stored import DTYPES, REFUSED, CheckpointError, Stored, whole, write_shards
+from align_jax.models.weights import Tensor, to_theirs
 from align_jax.types import Params
 
-# What a model needs besides its weights; carried along on export.
-CARRIED = ("*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
 # Buffers that older versions of transformers stored, and that follow from the config.
 COMPUTED = re.compile(r"(rotary_emb\.inv_freq|position_ids|embed_positions\.inv_freq)$")
-HEAD = "lm_head.weight"  # how the name of every output layer ends
-UNTIE = "set tie_word_embeddings to false wherever it is, if the head is meant"
-ROWS = 4096  # of a matrix that are compared at a time
-STRIP = 16  # columns of a matrix that are copied at a time
 
 
 class Pretrained(NamedTuple):
@@ -37,47 +31,6 @@ class Pretrained(NamedTuple):
 
     family: Family
     params: Params
-
-
-def read_config(folder: str | Path) -> dict[str, Any]:
-    """config.json of a checkpoint, with the defaults that transformers fills in.
-
-    Raises:
-      CheckpointError: no such file, not JSON, a `model_type` that no family opens, or quantised weights.
-    """
-    path = Path(folder) / "config.json"
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(stored, dict):
-            raise ValueError("it holds no settings")
-    except FileNotFoundError:
-        raise CheckpointError(f"{folder} is not a Hugging Face checkpoint: it has no config.json") from None
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not the JSON of a config: {error}") from None
-    if stored.get("model_type") not in families.names():
-        raise CheckpointError(
-            f"{path} is of model_type {stored.get('model_type')!r}, which no family opens; there are: "
-            f"{', '.join(families.names())}"
-        )
-    if how := stored.get("quantization_config"):
-        raise CheckpointError(f"{path}: the weights are quantised ({how.get('quant_method')}); {REFUSED}")
-    from transformers import AutoConfig  # slow to import, and models that are made here do without
-
-    return AutoConfig.from_pretrained(folder, local_files_only=True).to_dict()
-
-
-def open_family(folder: str | Path) -> Family:
-    """The architecture of a checkpoint, without its parameters.
-
-    Raises:
-      CheckpointError: see `read_config`.
-      ValueError: a setting that we cannot run.
-    """
-    hf = read_config(folder)
-    # Configs and files disagree in published checkpoints; without a head, the embeddings are it.
-    if has_weights(folder) and not any(name.endswith(HEAD) for name in Stored(folder).names):
-        hf["tie_word_embeddings"] = True
-    return families.build(hf)
 
 
 def from_pretrained(
@@ -112,12 +65,12 @@ def from_pretrained(
         names = [files[name] for name in _layers(tensor, shape.shape)]
         kind = jax.dtypes.canonicalize_dtype(dtype or stored.dtype(names[0]))
         if "{}" not in tensor.theirs:
-            return _read(stored, names[0], tensor, shape.shape, kind, where)
+            return read(stored, names[0], tensor, shape.shape, kind, where)
         layer_where = NamedSharding(where.mesh, P(*where.spec[1:]))
         # Written layer by layer into an array that is already where it stays: the host never holds the stack.
         stack = jax.jit(lambda: jnp.zeros(shape.shape, kind), out_shardings=where)()
         for i, name in enumerate(names):
-            stack = _set_layer(stack, _read(stored, name, tensor, shape.shape[1:], kind, layer_where), np.int32(i))
+            stack = set_layer(stack, read(stored, name, tensor, shape.shape[1:], kind, layer_where), np.int32(i))
             stack.block_until_ready()  # else layers wait in a queue, all in memory
         return stack
 
@@ -152,29 +105,8 @@ def save_pretrained(
         carry(like, partial)
         write_shards(partial, tensors(family, params, dtype), max_shard_bytes)
         stored = str(jnp.dtype(dtype or jax.tree.leaves(params)[0].dtype))
-        tied = {"tie_word_embeddings": True} if family.sizes.decoder.tie_embeddings else {}
-        _change_config(partial, {"torch_dtype": stored, "dtype": stored} | tied)
-
-
-def carry(source: str | Path, target: str | Path) -> None:
-    """Copies what a model needs besides its weights, and into the config what only the weights say.
-
-    Raises:
-      CheckpointError, ValueError: see `open_family`.
-    """
-    Path(target).mkdir(parents=True, exist_ok=True)
-    for pattern in CARRIED:
-        for path in Path(source).glob(pattern):
-            if not path.name.endswith(".index.json"):
-                shutil.copy(path, target)
-    if has_weights(source) and open_family(source) != families.build(read_config(source)):
-        _change_config(target, {"tie_word_embeddings": True})
-
-
-def _change_config(folder: str | Path, changes: Mapping[str, Any]) -> None:
-    path = Path(folder) / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8")) | changes
-    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        config = with_tie(stored_config(partial), family.sizes.decoder.tie_embeddings)
+        write_config(partial, config | {"torch_dtype": stored, "dtype": stored})
 
 
 def published_name(family: Family, name: str) -> str:
@@ -193,7 +125,7 @@ def tensors(family: Family, params: Params, dtype=None) -> Iterator[tuple[str, n
         for i, name in enumerate(_layers(tensor, leaf.shape)):
             array = np.asarray(jax.device_get(leaf[i] if "{}" in tensor.theirs else leaf))
             array = array if dtype is None else array.astype(jnp.dtype(dtype))
-            yield published_name(family, name), _packed(to_theirs(tensor, array))
+            yield published_name(family, name), packed(to_theirs(tensor, array))
 
 
 def _layers(tensor: Tensor, shape: tuple[int, ...]) -> list[str]:
@@ -224,77 +156,9 @@ def _match(family: Family, shapes: Params, stored: Stored) -> dict[str, str]:
             if stored.kind(found) not in DTYPES:
                 problems[f"of a type that is not read ({REFUSED})"].append(f"{found} is {stored.kind(found)}")
     surplus = {name for name in surplus if not COMPUTED.search(name)}
-    if family.sizes.decoder.tie_embeddings:
-        embed = next(files.get(tensor.theirs) for tensor in family.weights if tensor.ours == "decoder/embed/embedding")
-        heads = {name for name in surplus if name.endswith(HEAD)}
-        surplus -= heads
-        problems[f"different, and the config says that they are one; {UNTIE}"] = [
-            f"{head} and {embed}" for head in heads if embed is not None and not _equal(stored, head, embed)
-        ]
+    if family.sizes.decoder.tie_embeddings:  # a head that is stored all the same is the embeddings (`_tied`)
+        surplus = {name for name in surplus if not name.endswith(HEAD)}
     problems["surplus"] = sorted(surplus)
     if lines := [f"{len(names)} {kind}:\n    " + "\n    ".join(names) for kind, names in problems.items() if names]:
         raise CheckpointError(f"{stored.folder} does not hold the tensors of its config:\n  " + "\n  ".join(lines))
     return files
-
-
-def _equal(stored: Stored, a: str, b: str) -> bool:
-    """Whether two tensors hold the same values."""
-    if stored.shape(a) != stored.shape(b):
-        return False
-    rows, columns = stored.shape(a)
-    blocks = [(slice(i, min(i + ROWS, rows)), slice(0, columns)) for i in range(0, rows, ROWS)]
-    return all(np.array_equal(stored.read(a, *block), stored.read(b, *block)) for block in blocks)
-
-
-def _read(stored: Stored, name: str, tensor: Tensor, shape: Sequence[int], dtype, where: NamedSharding) -> jax.Array:
-    """One tensor, as our parameter (of one layer), of which every device gets its part; each part is read once."""
-    parts = {}
-
-    def part(index: tuple[slice, ...]) -> np.ndarray:
-        bounds = tuple(s.indices(n)[:2] for s, n in zip(index, shape, strict=True))
-        if bounds not in parts:  # else another device keeps the same
-            block = _their_block(tensor, shape, bounds)
-            if block is None:
-                ours = to_ours(tensor, stored.read(name), shape)[index]
-            else:
-                ours = to_ours(tensor, stored.read(name, *block), [stop - start for start, stop in bounds])
-            parts[bounds] = _packed(ours.astype(dtype, copy=False))
-        return parts[bounds]
-
-    return jax.make_array_from_callback(tuple(shape), where, part)
-
-
-def _their_block(tensor: Tensor, shape: Sequence[int], bounds: Sequence[tuple[int, int]]) -> tuple[slice, ...] | None:
-    """Slices of their tensor that hold a part of ours; None where they are not one block, or it is not worth it."""
-    if tensor.conv or tensor.shape:
-        return None
-    axes = range(len(shape))
-    if tensor.inputs:
-        groups = [axes[tensor.inputs :], axes[: tensor.inputs]]
-    else:
-        groups = [axes] if tensor.flat else [[a] for a in axes]
-    block = []
-    for first, *rest in groups:
-        if any(bounds[a] != (0, shape[a]) for a in rest):
-            return None
-        size = math.prod(shape[a] for a in rest)
-        block.append(slice(bounds[first][0] * size, bounds[first][1] * size))
-    return tuple(block)
-
-
-def _packed(array: np.ndarray) -> np.ndarray:
-    """The same values, contiguous.
-
-    NumPy copies a transposed matrix value by value, each from another cache line; in strips it is five times as fast.
-    """
-    if array.flags.c_contiguous:
-        return array
-    packed = np.empty(array.shape, array.dtype)
-    for i in range(0, array.shape[-1], STRIP):
-        packed[..., i : i + STRIP] = array[..., i : i + STRIP]
-    return packed
-
-
-@jax.jit(donate_argnums=0)
-def _set_layer(stack: jax.Array, layer: jax.Array, i: jax.Array) -> jax.Array:
-    return jax.lax.dynamic_update_index_in_dim(stack, layer, i, axis=0)

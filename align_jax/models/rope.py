@@ -15,7 +15,8 @@ class Rope:
     Attributes:
       theta: base of the frequencies.
       kind: "default"; "linear" divides positions by `factor`; "llama3" and "yarn" (https://arxiv.org/abs/2309.00071)
-        stretch low frequencies only.
+        stretch low frequencies only; "dynamic" stretches texts that are longer than `original_context`, which are
+        refused here, and is "default" for all others.
       factor: of the stretch.
       low_freq_factor, high_freq_factor: "llama3": wavelengths, as parts of the original context, between which the
         stretch fades in.
@@ -45,7 +46,7 @@ class Rope:
           ValueError: unknown kind.
         """
         plain = np.float32(self.theta) ** -(np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim))
-        if self.kind == "default":
+        if self.kind in ("default", "dynamic"):
             return plain, 1.0
         if self.kind == "linear":
             return plain / np.float32(self.factor), 1.0
@@ -54,7 +55,17 @@ class Rope:
         if self.kind == "yarn":
             scale = 0.1 * math.log(self.factor) + 1.0 if self.factor > 1 else 1.0
             return self._yarn(plain, head_dim), scale if self.attention_factor is None else self.attention_factor
-        raise ValueError(f"rotary embedding of kind {self.kind!r} is not known: default, linear, llama3 and yarn are")
+        raise ValueError(
+            f"rotary embedding of kind {self.kind!r} is not known: default, dynamic, linear, llama3, yarn are"
+        )
+
+    def check(self, length: int) -> None:
+        """Raises ValueError for texts of so many tokens, if their frequencies would depend on their length."""
+        if self.kind == "dynamic" and length > self.original_context:
+            raise ValueError(
+                f"texts of {length} tokens: rotary embedding of kind 'dynamic' is the same for all lengths up to "
+                f"{self.original_context} only; shorten prompts or completions"
+            )
 
     def _llama3(self, plain: np.ndarray) -> np.ndarray:
         turns = self.original_context * plain / (2 * np.pi)  # over the original context

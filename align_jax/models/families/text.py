@@ -16,7 +16,7 @@ def rope(parameters: Mapping[str, Any], context: int) -> Rope:
     """From `rope_parameters`, or the older `rope_scaling` with the base merged in."""
     kind = parameters.get("rope_type") or parameters.get("type") or "default"
     kind = "default" if kind == "mrope" else kind  # older Qwen2-VL files
-    if kind not in ("default", "linear", "llama3", "yarn"):
+    if kind not in ("default", "dynamic", "linear", "llama3", "yarn"):
         refuse(f"rope_type {kind!r}")
     numbers = {
         name: parameters[name]

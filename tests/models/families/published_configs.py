@@ -451,9 +451,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "Qwen/Qwen3-VL-8B-Instruct": _qwen3_vl(
         4096, 12288, False, depth=27, hidden_size=1152, intermediate_size=4304, deepstack_visual_indexes=[8, 16, 24]
     ),
-    "OpenGVLab/InternVL3-1B-hf": _internvl(
-        _qwen_text(896, 4864, 24, 14, 2, **INTERNVL3_TEXT), INTERNVIT_300M, 151667
-    ),
+    "OpenGVLab/InternVL3-1B-hf": _internvl(_qwen_text(896, 4864, 24, 14, 2, **INTERNVL3_TEXT), INTERNVIT_300M, 151667),
     "OpenGVLab/InternVL3-2B-hf": _internvl(
         _qwen_text(1536, 8960, 28, 12, 2, **INTERNVL3_TEXT), INTERNVIT_300M, 151667
     ),
