@@ -62,7 +62,10 @@ class Chat:
         probed = {kind: self._probe(kind) for kind in self.marks} if self.takes_items else {}
         self._written = frozenset(kind for kind, parts in probed.items() if any(parts))
         self._ahead = any(before for before, _ in probed.values())
-        question = self.render(PROBE)
+        try:
+            question = self.render(PROBE)
+        except Exception as error:  # whatever a template raises
+            raise ValueError(f"the chat template does not take a lone question: {error}") from error
         if PROBE not in question:
             raise ValueError("the chat template loses what a user says: give the folder another chat_template.jinja")
         self.opening = question.rpartition(PROBE)[2]
@@ -96,7 +99,7 @@ class Chat:
 
     def _item(self, kind: str, begun: bool) -> dict[str, str]:
         if kind in self._written:
-            return {"type": kind}
+            return _medium(kind)
         # Where a template has no rule for it, its mark is text; older models were asked with each on its own line.
         return {"type": "text", "text": self.marks[kind] + ("" if self.takes_items or begun else "\n")}
 
@@ -115,7 +118,7 @@ class Chat:
     def _probe(self, kind: str) -> tuple[bool, bool]:
         """Whether the template writes the mark of what stands between two texts before both, or between them."""
         text = {"type": "text", "text": PROBE}
-        written = self._written_out([{"role": "user", "content": [text, {"type": kind}, text]}], start=True)
+        written = self._written_out([{"role": "user", "content": [text, _medium(kind), text]}], start=True)
         before, between, *_ = written.split(PROBE) + [""]
         return self.marks[kind] in before, self.marks[kind] in between
 
@@ -136,6 +139,10 @@ class Chat:
                 "nothing ends an answer: the chat template writes no special token, and there is no eos_token"
             )
         return before, self._tokenizer.eos_token, self._tokenizer.eos_token
+
+
+def _medium(kind: str) -> dict[str, str]:
+    return {"type": kind, kind: ""}  # some templates ask for the key and do not read the type
 
 
 def _text(path: Path) -> str | None:

@@ -66,12 +66,18 @@ class Encode:
             id=record.id,
             prompt=prompt,
             completions={
-                name: self.inputs.completion(text)[: self.completion_length]
+                name: self._completion(record, name, text)
                 for name in ("chosen", "rejected")
                 if (text := getattr(record, name)) is not None
             },
             views=views,
         )
+
+    def _completion(self, record: Record, name: str, text: str) -> np.ndarray:
+        try:
+            return self.inputs.completion(text)[: self.completion_length]
+        except RecordError as error:
+            raise RecordError(record.place, f"{name!r} {error.reason}") from None
 
     def _prompt(self, record: Record, images, videos, sounds) -> Prompt:
         try:
@@ -83,7 +89,8 @@ class Encode:
             raise RecordError(
                 record.place,
                 f"'prompt' takes {size} tokens, those of its media included, and `prompt_length` is "
-                f"{self.prompt_length}: raise it, or shorten the prompt",
+                f"{self.prompt_length}: raise it, shorten the prompt, or have its media take fewer tokens (options of "
+                "`processor`)",
             )
         items = 0 if prompt.media is None else len(next(iter(vars(prompt.media).values())))
         if self.max_items and items > self.max_items:

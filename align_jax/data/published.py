@@ -117,7 +117,14 @@ class PublishedInputs:
         return Prompt(ids, media, self.processor.positions(ids, shown))
 
     def completion(self, text: str) -> np.ndarray:
-        """i32[r]: the answer as it is tokenised behind a prompt, ending with the token that ends a turn."""
+        """i32[r]: the answer as it is tokenised behind a prompt, ending with the token that ends a turn.
+
+        Raises:
+          RecordError: it says what features take the place of.
+        """
+        for token in self.processor.placeholders if self.processor else ():
+            if token in text:
+                raise RecordError("completion", f"contains {token}, a special token of this model: take it out")
         rest = self.chat.before + text + self.chat.after
         for anchor, begun in self._anchors:  # alone, some tokenizers would put a space before it
             ids = self._ids(anchor + rest)

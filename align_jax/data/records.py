@@ -151,6 +151,7 @@ def _files(values: Any, field: str, where: str, root: Path) -> tuple[bytes | str
 def _list(values: Any, field: str, where: str) -> Sequence[Any]:
     if not isinstance(values, list | tuple | types.NoneType):
         hint = "; a single image may go into 'image'" if field == "'images'" else ""
+        hint = "; a video is a list of its frames, which are images" if field.startswith("'videos'") else hint
         raise RecordError(where, f"{field} is {_kind(values)}: it must be a list{hint}")
     return values or ()
 

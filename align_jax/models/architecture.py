@@ -75,7 +75,7 @@ def _tied(stored: Stored, family: Family) -> bool:
 def with_tie(hf: Mapping[str, Any], tied: bool) -> dict[str, Any]:
     """A config that says so in both of the places where it may be said."""
     changed = {**hf, "tie_word_embeddings": tied}
-    if "tie_word_embeddings" in (hf.get("text_config") or {}):
+    if hf.get("text_config"):  # some text configs are tied unless they say otherwise
         changed["text_config"] = {**hf["text_config"], "tie_word_embeddings": tied}
     return changed
 

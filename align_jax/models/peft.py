@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from safetensors.numpy import save_file
 
-from align_jax.models.families.base import Family
+from align_jax.models.families.base import Family, renamed
 from align_jax.models.lora import Adapter, LoraConfig
 from align_jax.models.stored import whole
 
@@ -66,7 +66,4 @@ def _modules(family: Family, adapter: Adapter) -> Iterator[tuple[str, np.ndarray
 
 def module_name(family: Family, stored: str) -> str:
     """Where transformers keeps, in memory, the module that is stored under a name."""
-    for start, module in family.modules:
-        if stored.startswith(start):
-            return module + stored.removeprefix(start)
-    return stored
+    return renamed(stored, family.modules)

@@ -15,8 +15,7 @@ from jax.sharding import PartitionSpec as P
 from align_jax import sharding
 from align_jax.models import mllm
 from align_jax.models.architecture import HEAD, carry, open_family, stored_config, with_tie, write_config
-from align_jax.models.architecture import read_config as read_config
-from align_jax.models.families.base import Family
+from align_jax.models.families.base import Family, renamed
 from align_jax.models.reading import packed, read, set_layer
 from align_jax.models.stored import DTYPES, REFUSED, CheckpointError, Stored, whole, write_shards
 from align_jax.models.weights import Tensor, to_theirs
@@ -111,10 +110,7 @@ def save_pretrained(
 
 def published_name(family: Family, name: str) -> str:
     """A tensor's name as the published checkpoints have it, which every version of transformers reads."""
-    for ours, theirs in family.published:
-        if name.startswith(ours):
-            return theirs + name.removeprefix(ours)
-    return name
+    return renamed(name, family.published)
 
 
 def tensors(family: Family, params: Params, dtype=None) -> Iterator[tuple[str, np.ndarray]]:
@@ -145,7 +141,7 @@ def _match(family: Family, shapes: Params, stored: Stored) -> dict[str, str]:
         shape = leaves[tensor.ours].shape
         expected = tensor.their_shape(shape[1:] if "{}" in tensor.theirs else shape)
         for name in _layers(tensor, shape):
-            found = next((n for n in (name, published_name(family, name)) if n in surplus), None)
+            found = next((n for n in family.spellings(name) if n in surplus), None)
             if found is None:
                 problems["missing"].append(f"{name} {expected}")
                 continue

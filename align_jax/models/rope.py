@@ -56,7 +56,7 @@ class Rope:
             scale = 0.1 * math.log(self.factor) + 1.0 if self.factor > 1 else 1.0
             return self._yarn(plain, head_dim), scale if self.attention_factor is None else self.attention_factor
         raise ValueError(
-            f"rotary embedding of kind {self.kind!r} is not known: default, dynamic, linear, llama3, yarn are"
+            f"rotary embedding of kind {self.kind!r} is not known: default, dynamic, linear, llama3 and yarn are"
         )
 
     def check(self, length: int) -> None:

@@ -9,8 +9,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from tokenizers import processors as post_processors
 
 from align_jax.data.chat import PLAIN, VICUNA
+from align_jax.data.examples import Encode
 from align_jax.data.published import READERS, open_inputs
-from align_jax.data.records import RecordError
+from align_jax.data.records import Record, RecordError
 from tests import published
 
 transformers = pytest.importorskip("transformers")
@@ -169,6 +170,14 @@ def test_what_a_template_has_no_rule_for_is_text(opened):
     assert text.endswith("<fake_token_around_image>\n\nWhat?<end_of_utterance>\nAssistant:")
 
 
+def test_templates_may_ask_for_the_key_of_a_medium(tmp_path):
+    published.make_inputs(tmp_path, "qwen2_audio")
+    path = tmp_path / "chat_template.jinja"  # the first release of Qwen2-Audio did not read the type
+    path.write_text(path.read_text().replace("item['type'] == 'audio'", "'audio' in item"))
+    inputs = open_inputs(tmp_path, "qwen2_audio")
+    assert "Audio: <|audio_bos|><|AUDIO|><|audio_eos|>" in inputs.chat.render("What?", {"audio": 1})
+
+
 def test_a_template_may_put_pictures_before_words(opened):
     inputs = opened("llava")
     assert written(inputs, "a <image> b", [PICTURE]) == "<s>USER: <image>\na  b ASSISTANT:"
@@ -207,6 +216,18 @@ def test_placeholders_in_the_words_of_a_user_are_refused(opened, model_type):
     for token in special & {"<image>", "<video>"}:
         with pytest.raises(RecordError, match=rf"'prompt' has 1 {token} marks for 0 "):
             inputs.prompt(f"Is {token} it?")
+
+
+@pytest.mark.parametrize("model_type", [name for name in published.SPECIAL if name not in READERS])
+def test_placeholders_in_an_answer_are_refused(opened, model_type):
+    inputs = opened(model_type)
+    encode = Encode(inputs, prompt_length=99, completion_length=9)
+    for token in inputs.processor.placeholders:
+        record = Record("r1", "What?", chosen="a cat", rejected=f"a {token} cat", where="pairs.jsonl:3")
+        with pytest.raises(RecordError) as caught:
+            encode(record)
+        reason = f"'rejected' contains {token}, a special token of this model: take it out"
+        assert str(caught.value) == f"pairs.jsonl:3: {reason}"
 
 
 def test_a_count_that_does_not_fit_names_both_numbers(opened):
@@ -280,6 +301,9 @@ def test_missing_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere has no tokenizer: it needs .*tokenizer.json"):
         open_inputs(tmp_path / "nowhere", "llava")
     published.make_inputs(tmp_path, "qwen2_vl")
+    (tmp_path / "preprocessor_config.json").unlink()
+    with pytest.raises(FileNotFoundError, match="needs config.json, and preprocessor_config.json or"):
+        open_inputs(tmp_path, "qwen2_vl")
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(FileNotFoundError, match="has no tokenizer"):
         open_inputs(tmp_path, "qwen2_vl")
@@ -311,6 +335,7 @@ def test_files_of_two_checkpoints_are_noticed(tmp_path):
     [
         ("{% for m in messages %}{{ m['role'] }}{% endfor %}", "loses what a user says"),
         ("{{ messages[0]['content'] }}", "loses what an assistant says"),
+        ("{{ raise_exception('system first') }}", "does not take a lone question: system first"),
     ],
 )
 def test_templates_that_lose_text_are_errors(tmp_path, template, complaint):

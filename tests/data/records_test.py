@@ -122,7 +122,7 @@ def test_pictures_of_the_rejected_answer_may_be_none_at_all():
     "field, value, message",
     [
         ("videos", "a.mp4", "'videos' is a string: it must be a list"),
-        ("videos", ["a.mp4"], "'videos'[0] is a string: it must be a list"),
+        ("videos", ["a.mp4"], "'videos'[0] is a string: it must be a list; a video is a list of its frames"),
         ("videos", [["a.png", 3]], "'videos'[0][1] is a number"),
         ("videos", [["../a.png"]], "'videos'[0][0] '../a.png' leaves the data root /data"),
         ("sounds", "a.wav", "'sounds' is a string: it must be a list"),

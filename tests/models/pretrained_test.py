@@ -234,6 +234,23 @@ def test_names_of_the_first_release_and_those_of_today_are_both_read(tmp_path):
     assert_equal(a, b)
 
 
+def test_names_of_modules_as_trainers_store_them_are_read(tmp_path):
+    """Of a LLaVA that was saved by its state_dict, without transformers' own saving."""
+    published = drawn(tmp_path / "config", LLAVA)
+    starts = {
+        "language_model.model.": "model.language_model.",
+        "language_model.lm_head": "lm_head",
+        "vision_tower.vision_model.": "model.vision_tower.",
+        "multi_modal_projector.": "model.multi_modal_projector.",
+    }
+    stored = {}
+    for name, x in published.items():
+        (start,) = [s for s in starts if name.startswith(s)]
+        stored[starts[start] + name.removeprefix(start)] = x
+    a, b = (from_pretrained(write(tmp_path / n, LLAVA, x)).params for n, x in (("hub", published), ("own", stored)))
+    assert_equal(a, b)
+
+
 @pytest.mark.parametrize(
     "sizes", [dict(data=2, fsdp=2, tensor=2), dict(data=1, fsdp=8, tensor=1), dict(data=1, fsdp=4, tensor=2)], ids=str
 )

@@ -47,8 +47,17 @@ def test_yarn_keeps_fast_turns_stretches_slow_ones_and_scales():
     np.testing.assert_allclose(cos**2 + sin**2, np.full((9, HEAD // 2), scale**2), rtol=1e-5)
 
 
+def test_dynamic_stretches_nothing_up_to_the_context_and_is_refused_beyond_it():
+    rope = Rope(kind="dynamic", factor=2.0, original_context=32)
+    np.testing.assert_array_equal(rope.frequencies(HEAD)[0], Rope().frequencies(HEAD)[0])
+    rope.check(32)
+    with pytest.raises(ValueError, match="texts of 33 tokens: .*'dynamic' is the same for all lengths up to 32 only"):
+        rope.check(33)
+    Rope(kind="yarn", factor=2.0, original_context=32).check(33)
+
+
 def test_a_kind_that_is_not_known_is_refused():
-    with pytest.raises(ValueError, match="'longrope' is not known: default, linear, llama3 and yarn are"):
+    with pytest.raises(ValueError, match="'longrope' is not known: default, dynamic, linear, llama3 and yarn are"):
         Rope(kind="longrope").frequencies(HEAD)
 
 

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from align_jax.data.processors.tiles import check_files
+
 
 class VideoSettings(NamedTuple):
     """How frames are resized and normalised."""
@@ -20,9 +22,13 @@ def read_settings(folder: str, images: dict[str, int | None], videos: dict[str, 
     Args:
       folder: of a published checkpoint, or of what `save_pretrained` of its processor and config wrote.
       images, videos: "min_pixels" and "max_pixels"; None: as published.
+
+    Raises:
+      FileNotFoundError: one of the files is missing.
     """
     import transformers  # takes seconds
 
+    check_files(folder)
     config = transformers.AutoConfig.from_pretrained(folder)
     changes = {name: value for name, value in images.items() if value is not None}
     processor = transformers.Qwen2VLImageProcessorPil.from_pretrained(folder, **changes)

@@ -1,5 +1,6 @@
 """What a family is."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from align_jax.models.mllm import MLLMConfig
@@ -13,7 +14,23 @@ class Family(NamedTuple):
     weights: Weights  # the names that transformers writes
     # (start of such a name, start as the published checkpoints have it), where they differ: both are read.
     published: tuple[tuple[str, str], ...] = ()
-    modules: tuple[tuple[str, str], ...] = ()  # (start of such a name, where transformers has it in memory), for PEFT
+    modules: tuple[tuple[str, str], ...] = ()  # (start of such a name, where transformers has it in memory)
+
+    def spellings(self, name: str) -> tuple[str, ...]:
+        """What checkpoints call a tensor, by the name that transformers writes.
+
+        Trainers that store what is in memory, without `save_pretrained`, have the names of the modules.
+        """
+        published = renamed(name, self.published)
+        return name, published, renamed(name, self.modules), renamed(published, self.modules)
+
+
+def renamed(name: str, starts: Sequence[tuple[str, str]]) -> str:
+    """The name with the first of these starts that it has changed for the other of the pair."""
+    for start, other in starts:
+        if name.startswith(start):
+            return other + name.removeprefix(start)
+    return name
 
 
 def refuse(what: str) -> None:

@@ -19,6 +19,7 @@ MODULES = (
     ("language_model.lm_head", "lm_head"),
     ("vision_tower.", "model.vision_tower."),
     ("multi_modal_projector.", "model.multi_modal_projector."),
+    ("image_newline", "model.image_newline"),
 )
 
 
