@@ -14,7 +14,7 @@ class Segment(NamedTuple):
 
     keys: jax.Array  # [B, S, H, D] shared by all completions of a prompt, or [B, K, S, H, D] each one's own
     values: jax.Array  # like keys
-    mask: jax.Array  # bool, broadcasts to [B, K, R, S]: True where a query sees a key
+    mask: jax.Array | None  # bool, broadcasts to [B, K, R, S]: True where a query sees a key; None: everywhere
 
 
 def attend(
@@ -40,7 +40,7 @@ def attend(
         x_BKHGRS = jnp.einsum(f"BKRHGD,B{own}SHD->BKHGRS", q_BKRHGD, keys).astype(jnp.float32)
         if softcap is not None:
             x_BKHGRS = softcap * jnp.tanh(x_BKHGRS / softcap)
-        logits.append(jnp.where(mask[..., None, None, :, :], x_BKHGRS, -1e30))
+        logits.append(x_BKHGRS if mask is None else jnp.where(mask[..., None, None, :, :], x_BKHGRS, -1e30))
     weights = jax.nn.softmax(jnp.concatenate(logits, -1), axis=-1).astype(queries.dtype)
     out, start = 0.0, 0
     for _, values, _ in segments:

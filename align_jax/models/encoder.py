@@ -45,13 +45,13 @@ class EncoderLayer(nn.Module):
     config: EncoderConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array):
-        """[M, S, dim] -> the same; mask bool, broadcasts to [M, 1, 1, S]: True where an input may be seen."""
+    def __call__(self, x: jax.Array, mask: jax.Array | None):
+        """[M, S, dim] -> the same; mask bool[M, 1, 1, S]: True where an input may be seen; None: everywhere."""
         x = x + self._scaled("attention_scale", self._attention(self._norm("attention_norm", x), mask))
         y = ACTIVATIONS[self.config.activation](self._linear("up", self.config.mlp_dim)(self._norm("mlp_norm", x)))
         return x + self._scaled("mlp_scale", self._linear("down", self.config.dim)(y)), None
 
-    def _attention(self, x: jax.Array, mask: jax.Array) -> jax.Array:
+    def _attention(self, x: jax.Array, mask: jax.Array | None) -> jax.Array:
         c = self.config
         queries, keys, values = (
             self._linear(name, c.heads, c.dim // c.heads, use_bias=name in c.attention_bias)(x)

@@ -58,7 +58,7 @@ class TreeAttention(nn.Module):
             own = Segment(completions(keys), completions(values), sight.own)
             out.append(look(completions(queries), own, Segment(keys[:, :P], values[:, :P], sight.back)))
         elif self.completions:
-            here = Segment(completions(keys), completions(values), jnp.ones((1, 1, 1, 1), bool))
+            here = Segment(completions(keys), completions(values), None)
             prompt = Segment(past.prompt_keys, past.prompt_values, sight.back)
             out.append(look(completions(queries), here, prompt, Segment(past.keys, past.values, sight.own)))
         out = Linear((c.dim,), inputs=2, use_bias=c.out_bias, dtype=c.dtype, name="out")(jnp.concatenate(out, 1))

@@ -75,11 +75,10 @@ class VisionTransformer(nn.Module):
         x = x + self.param("position_embedding", nn.initializers.normal(0.02), x.shape[1:]).astype(x.dtype)[None]
         if c.pre_norm:
             x = nn.LayerNorm(c.norm_eps, dtype=c.dtype, name="pre_norm")(x)
-        everything = jnp.ones((1, 1, 1, 1), bool)
-        x, _ = stack(c, c.layers, "layers")(constrain(x, BATCH, None, None), everything)
+        x, _ = stack(c, c.layers, "layers")(constrain(x, BATCH, None, None), None)
         if self.is_initializing():
             if c.tail:
-                stack(c, c.tail, "tail")(x, everything)
+                stack(c, c.tail, "tail")(x, None)
             if c.unused:
                 Unused(c, name="unused")()
         if c.post_norm:
