@@ -20,6 +20,7 @@ from align_jax.data.templates import ChatTemplate, train_tokenizer
 from align_jax.models import architecture, mllm
 from align_jax.models.families.base import Family
 from align_jax.models.mllm import MLLMConfig
+from align_jax.models.stored import whole
 from align_jax.train import checkpoint
 from align_jax.types import Params, Policy
 
@@ -56,8 +57,9 @@ class Model(NamedTuple):
         """Writes what `load_model` needs besides a checkpoint."""
         if self.family is None:
             self.inputs.template.save(workdir)
-        elif not (Path(workdir) / PUBLISHED).exists():
-            architecture.carry(self.inputs.folder, Path(workdir) / PUBLISHED)
+        elif jax.process_index() == 0 and not (folder := Path(workdir) / PUBLISHED).exists():
+            with whole(folder) as partial:
+                architecture.carry(self.inputs.folder, partial)
 
 
 def mesh(config: ConfigDict) -> Mesh:
@@ -154,7 +156,7 @@ def load_model(workdir: str | Path) -> Model:
 
 
 def _computing(sizes: MLLMConfig, settings: Mapping[str, Any]) -> MLLMConfig:
-    compute = settings["compute"]
+    compute = {"dtype": "", "remat": False, **settings.get("compute", {})}  # runs of before have none
     return sizes.computing(**{key: compute[key] for key in ("dtype", "remat") if compute[key]})
 
 
@@ -169,7 +171,7 @@ def inherit(config: ConfigDict) -> dict[str, Any]:
         settings |= {"model": {}, "image": {}, "tokenizer": {}}  # all in the files of the checkpoint
     elif config.init_from:
         start = checkpoint.load_config(config.init_from)
-        settings |= {key: start[key] for key in ("model", "image", "tokenizer", "processor")}
+        settings |= {key: start.get(key, {}) for key in ("model", "image", "tokenizer", "processor")}
     return settings
 
 

@@ -27,7 +27,17 @@ from align_jax.train.step import make_update
 from align_jax.types import Params, PreferenceBatch, TwoSidedBatch
 
 # What may change when a run goes on; with anything else changed, its second half would be another experiment.
-MAY_CHANGE = ("steps", "checkpoint", "log_every", "samples", "mesh", "score_chunk", "microbatches", "data.workers")
+MAY_CHANGE = (
+    "steps",
+    "checkpoint",
+    "log_every",
+    "samples",
+    "mesh",
+    "score_chunk",
+    "microbatches",
+    "data.workers",
+    "compute.remat",
+)
 
 
 def train(config: ConfigDict, workdir: str | Path, *, console: Console | None = None, name: str = "train") -> None:

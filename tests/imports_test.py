@@ -28,7 +28,7 @@ TABLE = {
     "sharding": May({"types"}),
     "scoring": May({"types"}),
     "losses": May({"types", "registry"}),
-    "models": May({"types", "registry", "sharding"}, {"flax", "ml_dtypes", "safetensors", "transformers"}),
+    "models": May({"types", "registry", "sharding"}, {"flax", "safetensors", "transformers"}),
     "data": May(
         {"types", "registry"},
         {
