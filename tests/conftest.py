@@ -5,8 +5,8 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
-# Threads of XLA's pool. With one for each device, collectives that do not depend on each other (those of two trees) may
-# hold the threads that others wait for: the process hangs, and aborts after 40 seconds.
+# Threads of XLA's pool. With one for each device, collectives that do not depend on each other, as those of two trees,
+# may hold the threads that others wait for: the process hangs, and aborts after 40 seconds.
 os.environ.setdefault("NPROC", "32")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
