@@ -13,13 +13,13 @@ from tests.models.families.published_configs import CONFIGS
 
 pytest.importorskip("transformers")
 
-# Figures of model pages. Those of LLaVA-1.5-7B, Qwen2.5-VL-3B and 7B, and Gemma 3 are confirmed by public code that quotes
-# them; the others are from memory. LLaVA-OneVision 0.5B is missing: no figure was at hand. published_configs_test.py
-# compares all of them with transformers.
+# Figures of model pages. Those of LLaVA-1.5-7B, Qwen2.5-VL-3B and 7B, and Gemma 3 are confirmed by public code that
+# quotes them; the others are from memory. LLaVA-OneVision 0.5B is missing: no figure was at hand.
+# published_configs_test.py compares all of them with transformers.
 PUBLISHED = {
     "llava-hf/llava-1.5-7b-hf": 7_063_427_072,
-    # The figure fits the authors' own, of 32,000 tokens; transformers' form has 64 more in embeddings and head. The next
-    # likewise, with 152,064.
+    # The figure fits the authors' own, of 32,000 tokens; transformers' form has 64 more in embeddings and head. The
+    # next likewise, with 152,064.
     "llava-hf/llava-1.5-13b-hf": 13_350_839_296 + 2 * 64 * 5120,
     "llava-hf/llava-onevision-qwen2-7b-ov-hf": 8_030_348_832 + 2 * 64 * 3584,
     "Qwen/Qwen2.5-VL-3B-Instruct": 3_754_622_976,
