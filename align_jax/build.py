@@ -139,7 +139,8 @@ def published_model(folder: str | Path, settings: Mapping[str, Any]) -> Model:
     family = architecture.open_family(folder)
     config = _computing(family.sizes, settings)
     family, data = family._replace(sizes=config), settings["data"]
-    inputs = open_inputs(folder, architecture.read_config(folder)["model_type"], **settings["processor"])
+    options = {name: value for name, value in settings["processor"].items() if value is not None}
+    inputs = open_inputs(folder, architecture.stored_config(folder)["model_type"], **options)
     return Model(mllm.build(config), config, inputs, data["prompt_length"], data["media_items"], family)
 
 

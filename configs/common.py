@@ -20,7 +20,7 @@ def base() -> ConfigDict:
     config.model = small_model()
     config.tokenizer = ConfigDict({"vocab_size": 512})  # of a model from scratch; its words come from the data
     config.image = ConfigDict({"size": 32, "grid": 2})  # resized to grid x grid tiles of the vision tower's size
-    config.processor = ConfigDict()  # options of a published model's processor, see align_jax/data/processors
+    config.processor = processor()
     # Activations, and parameters that a published model starts with. float32 keeps small updates from being lost.
     config.compute = ConfigDict({"dtype": "float32", "param_dtype": "float32", "remat": False})
     config.data = ConfigDict(
@@ -79,3 +79,15 @@ def optimizer() -> ConfigDict:
             "muon_learning_rate": 0.02,
         }
     )
+
+
+def processor() -> ConfigDict:
+    """Options of published models' processors, see align_jax/data/processors; unset: as published.
+
+    A model refuses those that are not its own.
+    """
+    whole = ("min_pixels", "max_pixels", "video_min_pixels", "video_max_pixels", "longest_edge")
+    whole += ("min_tiles", "max_tiles", "min_crop_size", "max_crops")
+    kinds = dict.fromkeys(whole, int) | dict.fromkeys(("fps", "min_ratio"), float)
+    kinds |= dict.fromkeys(("pan_and_scan", "split", "truncate"), bool) | {"image_grid_pinpoints": tuple}
+    return ConfigDict({name: config_dict.placeholder(kind) for name, kind in kinds.items()})

@@ -1,5 +1,6 @@
 """Runs that start from a published checkpoint, and what they leave: nothing here needs PyTorch."""
 
+import inspect
 import json
 import os
 import subprocess
@@ -11,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from align_jax import exchange, run, sharding
+from align_jax import build, exchange, registry, run, sharding
 from align_jax.ask import ask, open_published, open_run
 from align_jax.data.records import Record
 from align_jax.models import families, mllm, pretrained
 from align_jax.models.stored import CheckpointError
 from align_jax.train import log
+from configs import published_dpo
 from tests import pairs
 from tests.published import make_inputs
 
@@ -155,6 +157,20 @@ def test_a_corrupted_picture_of_another_size_has_a_prompt_of_its_own(qwen, tmp_p
     (line,) = log.read(tmp_path / "metrics.jsonl")
     assert line["loss"] == pytest.approx(3 * np.log(2), rel=1e-4), "policy and reference are one at step 0"
     assert line["grad_norm"] > 0
+
+
+def test_every_option_of_every_processor_is_a_setting(qwen):
+    """So that each can be given on the command line, where settings that a config lacks are errors."""
+    package, known = "align_jax.data.processors", set()
+    for name in registry.names(package):
+        known |= set(inspect.signature(registry.find(package, name)).parameters) - {"folder"}
+    settings = published_dpo.get_config()
+    assert known == set(settings.processor)
+    settings.processor.max_pixels = 3136
+    assert build.published_model(qwen / "qwen2_5_vl", settings.to_dict()).inputs.options == {"max_pixels": 3136}
+    settings.processor.split = True
+    with pytest.raises(ValueError, match="split"):
+        build.published_model(qwen / "qwen2_5_vl", settings.to_dict())
 
 
 def test_a_prompt_that_names_more_pictures_than_it_has_is_a_reject(qwen, tmp_path):

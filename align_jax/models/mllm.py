@@ -100,8 +100,8 @@ class MLLM(nn.Module):
     def features(self, media: Media) -> tuple[jax.Array, ...]:
         """[B, T, dim] of each row's media; behind it, of the same shape, what deeper layers get (Qwen3-VL)."""
         if not isinstance(media, Tiles):
-            x, *deeper = self.vision(media) if self.config.projector is None else [self.projector(self.vision(media))]
-            return x, *deeper
+            x = self.vision(media)
+            return x if self.config.projector is None else (self.projector(x),)
         B, N = media.pixels.shape[:2]
         x = self.projector(self.vision(media.pixels.reshape(B * N, *media.pixels.shape[2:])))
         x = x.reshape(B, -1, x.shape[-1])

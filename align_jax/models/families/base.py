@@ -1,7 +1,7 @@
 """What a family is."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from align_jax.models.mllm import MLLMConfig
 from align_jax.models.weights import Weights
@@ -31,6 +31,13 @@ def renamed(name: str, starts: Sequence[tuple[str, str]]) -> str:
         if name.startswith(start):
             return other + name.removeprefix(start)
     return name
+
+
+def activation(settings: Mapping[str, Any], key: str, known: Mapping[str, str]) -> str:
+    """Our name of the activation that a config has at `key`; raises ValueError for one that is not `known`."""
+    if settings[key] not in known:
+        refuse(f"{key} {settings[key]!r}")
+    return known[settings[key]]
 
 
 def refuse(what: str) -> None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from align_jax.models.families.base import refuse
+from align_jax.models.families.base import activation
 from align_jax.models.families.vision import ACTIVATIONS
 from align_jax.models.projector import ProjectorConfig
 
@@ -44,10 +44,8 @@ def qwen2_audio(hf: Mapping[str, Any]) -> ProjectorConfig:
 
 
 def _mlp(hf: Mapping[str, Any], **settings: Any) -> ProjectorConfig:
-    if hf["projector_hidden_act"] not in ACTIVATIONS:
-        refuse(f"projector_hidden_act {hf['projector_hidden_act']!r}")
-    activation = ACTIVATIONS[hf["projector_hidden_act"]]
-    return ProjectorConfig(_dim(hf), hidden_dim=_dim(hf), activation=activation, **settings)
+    named = activation(hf, "projector_hidden_act", ACTIVATIONS)
+    return ProjectorConfig(_dim(hf), hidden_dim=_dim(hf), activation=named, **settings)
 
 
 def _dim(hf: Mapping[str, Any]) -> int:

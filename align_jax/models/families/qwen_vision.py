@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from align_jax.models.families.base import refuse
+from align_jax.models.families.base import activation
 from align_jax.models.patch_vit import PatchVisionConfig
 
 ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu_pytorch_tanh": "gelu_tanh", "silu": "silu"}
@@ -46,15 +46,13 @@ def _wide(vision: Mapping[str, Any], **settings: Any) -> PatchVisionConfig:
 
 
 def _tower(vision: Mapping[str, Any], **settings: Any) -> PatchVisionConfig:
-    if vision["hidden_act"] not in ACTIVATIONS:
-        refuse(f"hidden_act {vision['hidden_act']!r}")
     side = vision["patch_size"]
     shared = dict(
         patch=(vision.get("in_channels", 3), vision["temporal_patch_size"], side, side),
         layers=vision["depth"],
         heads=vision["num_heads"],
         merge=vision["spatial_merge_size"],
-        activation=ACTIVATIONS[vision["hidden_act"]],
+        activation=activation(vision, "hidden_act", ACTIVATIONS),
         rope_theta=float((vision.get("rope_parameters") or {}).get("rope_theta", 10000.0)),
     )
     return PatchVisionConfig(**(shared | settings))

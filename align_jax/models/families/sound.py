@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from align_jax.models.families.base import refuse
+from align_jax.models.families.base import activation
 from align_jax.models.families.vision import ACTIVATIONS
 from align_jax.models.whisper import SoundConfig
 
@@ -14,8 +14,6 @@ def qwen2_audio(audio: Mapping[str, Any]) -> SoundConfig:
     Raises:
       ValueError: a setting that we cannot run.
     """
-    if audio["activation_function"] not in ACTIVATIONS:
-        refuse(f"activation_function {audio['activation_function']!r}")
     return SoundConfig(
         mels=audio["num_mel_bins"],
         positions=audio["max_source_positions"],
@@ -23,5 +21,5 @@ def qwen2_audio(audio: Mapping[str, Any]) -> SoundConfig:
         layers=audio["encoder_layers"],
         heads=audio["encoder_attention_heads"],
         mlp_dim=audio["encoder_ffn_dim"],
-        activation=ACTIVATIONS[audio["activation_function"]],
+        activation=activation(audio, "activation_function", ACTIVATIONS),
     )

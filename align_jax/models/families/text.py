@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from align_jax.models.decoder import DecoderConfig
-from align_jax.models.families.base import refuse
+from align_jax.models.families.base import activation, refuse
 from align_jax.models.rope import Rope
 from align_jax.models.weights import Tensor, linear, norm
 
@@ -45,8 +45,6 @@ def decoder(text: Mapping[str, Any], **changes: Any) -> DecoderConfig:
       ValueError: a setting that we cannot run.
     """
     heads, dim = text["num_attention_heads"], text["hidden_size"]
-    if text["hidden_act" if "hidden_act" in text else "hidden_activation"] not in ACTIVATIONS:
-        refuse(f"hidden_act {text['hidden_act']!r}")
     if text.get("mlp_bias"):
         refuse("mlp_bias")
     layers = text["num_hidden_layers"]
@@ -67,7 +65,7 @@ def decoder(text: Mapping[str, Any], **changes: Any) -> DecoderConfig:
         tie_embeddings=bool(text.get("tie_word_embeddings")),
         qkv_bias=bool(text.get("attention_bias")),
         out_bias=bool(text.get("attention_bias")),
-        activation=ACTIVATIONS[text["hidden_act" if "hidden_act" in text else "hidden_activation"]],
+        activation=activation(text, "hidden_act" if "hidden_act" in text else "hidden_activation", ACTIVATIONS),
         window=window if any(local) else 0,
         local=local if any(local) else (),
     )

@@ -7,7 +7,7 @@ below count from the end, and the final norm is part of none. Without it, the pr
 from collections.abc import Mapping
 from typing import Any
 
-from align_jax.models.families.base import refuse
+from align_jax.models.families.base import activation, refuse
 from align_jax.models.vit import VisionConfig
 
 ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "silu": "silu"}
@@ -72,8 +72,6 @@ def internvit(vision: Mapping[str, Any], layer: int = -1) -> VisionConfig:
 
 
 def _tower(vision: Mapping[str, Any], layer: int | None, **settings: Any) -> VisionConfig:
-    if vision["hidden_act"] not in ACTIVATIONS:
-        refuse(f"hidden_act {vision['hidden_act']!r}")
     if not isinstance(layer, int | None):
         refuse(f"vision_feature_layer {layer!r}, more than one,")
     layers = vision["num_hidden_layers"]
@@ -89,7 +87,7 @@ def _tower(vision: Mapping[str, Any], layer: int | None, **settings: Any) -> Vis
         tail=layers - run,
         heads=vision["num_attention_heads"],
         mlp_dim=vision["intermediate_size"],
-        activation=ACTIVATIONS[vision["hidden_act"]],
+        activation=activation(vision, "hidden_act", ACTIVATIONS),
         norm_eps=vision["layer_norm_eps"],
         **settings,
     )
