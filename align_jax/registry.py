@@ -60,6 +60,12 @@ def build(package: str, name: str, **hyper: Any) -> Callable:
     return built
 
 
+def hyper_parameters(built: Callable) -> dict[str, Any]:
+    """All hyper-parameters of what `build` returned, those left at their defaults included."""
+    parameters = inspect.signature(built).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
 def names(package: str) -> list[str]:
     """Names of all modules of `package` that hold an entry of their own name."""
     path = importlib.import_module(package).__path__

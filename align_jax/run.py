@@ -71,7 +71,8 @@ def train(config: ConfigDict, workdir: str | Path, *, console: Console | None = 
         tx, learning_rate = optimizer.build(
             steps=config.steps, matrix_axes=mllm.matrix_axes, **config.optimizer.to_dict()
         )
-        shapes = jax.eval_shape(lambda params: state.create(params, tx, frozen), build.param_shapes(model))
+        create = functools.partial(state.create, tx=tx, frozen=frozen, memory=objective.memory())
+        shapes = jax.eval_shape(create, build.param_shapes(model))
         where = state.state_shardings(mesh, shapes, mllm.rules(model.sizes), frozen)
 
         rejects = Rejects(workdir / "rejects.jsonl", int(config.data.max_reject_fraction * len(source)))
@@ -82,7 +83,7 @@ def train(config: ConfigDict, workdir: str | Path, *, console: Console | None = 
             current = checkpointer.restore(start, sharding.on(shapes, where), data)
             console.print(f"{workdir}: goes on at step {start}", soft_wrap=True)
         else:
-            current = jax.device_put(state.create(params, tx, frozen), where)
+            current = jax.device_put(create(params), where)
         del params
 
         update = make_update(
@@ -142,7 +143,7 @@ def _batches(config: ConfigDict, model: build.Model, objective: Objective, sourc
         source,
         model.encode(
             length,
-            completions=objective.batch.completions,
+            reads=objective.batch.reads,
             views=build.views(config),
             two_sided=config.data.two_sided,
             seed=config.seed,

@@ -84,11 +84,19 @@ class PromptTree:
 
 @pytree
 class Scores:
-    """Log-probabilities of completions under one model; 0 where masked. `[..., R]` is `[B, K, R]` or `[B, R]`."""
+    """Log-probabilities of completions under one model; 0 where masked. `[..., R]` is `[B, K, R]` or `[B, R]`.
+
+    Statistics of the next-token distributions are there if a loss asks for them (`@loss(statistics=...)`).
+    """
 
     logps: jax.Array  # f32[..., R]
     mask: jax.Array  # f32[..., R]
-    entropy: jax.Array | None = None  # f32[..., R] of the next-token distribution, in nats
+    entropy: jax.Array | None = None  # f32[..., R] in nats
+    collision: jax.Array | None = None  # f32[..., R] log of the sum of squared probabilities
+    logits: jax.Array | None = None  # f32[..., R] of the targets, not normalised
+    rival: jax.Array | None = None  # f32[..., R] log-probability of the likeliest token that is not the target
+    kl: jax.Array | None = None  # f32[..., R] KL(reference : policy) over the whole vocabulary; of the policy's scores
+    top: jax.Array | None = None  # i32[..., R] the likeliest token
 
     @property
     def total(self) -> jax.Array:
@@ -148,6 +156,8 @@ class Policy(NamedTuple):
     prefill: Callable[[Params, PromptTree, int, int], Cache]
     # (params, cache, i32[B, K] token, step) -> ([B, K, D], cache)
     decode: Callable[[Params, Cache, jax.Array, jax.Array], tuple[jax.Array, Cache]]
+    # Of a model that judges whole completions instead of writing them (a dual encoder): takes the place of all above
+    score: Callable[[Params, PromptTree], Scores] | None = None
 
 
 @pytree
@@ -159,6 +169,14 @@ class Prompt:
     positions: np.ndarray | None = None  # i32[p, 3], as in PromptTree
 
 
+class Span(NamedTuple):
+    """A labelled part of a text (characters) or of a completion (tokens): from `start`, up to but without `end`."""
+
+    start: int
+    end: int
+    label: str | float = 1.0
+
+
 @dataclasses.dataclass
 class Example:
     """One record, encoded; host memory, not yet padded."""
@@ -167,6 +185,20 @@ class Example:
     prompt: Prompt
     completions: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)  # "chosen" -> i32[r], ends with EOS
     views: dict[str, Prompt] = dataclasses.field(default_factory=dict)  # the same text with other media
+    ranked: list[np.ndarray] = dataclasses.field(default_factory=list)  # i32[r] each, the best first
+    ranked_scores: list[float] = dataclasses.field(default_factory=list)  # one for each, if the record has them
+    numbers: dict[str, float] = dataclasses.field(default_factory=dict)  # "margin" -> what the record says
+    spans: dict[str, list[Span]] = dataclasses.field(default_factory=dict)  # "chosen" -> its labelled tokens
+
+
+class Reads(NamedTuple):
+    """What a batch class reads of a record besides the prompt: a record without it is broken."""
+
+    completions: tuple[str, ...] = ()  # "chosen", "rejected", or one of the record's `answers`
+    views: tuple[str, ...] = ()  # other media: of `config.data.views`, or of the record's own `views`
+    numbers: tuple[str, ...] = ()  # fields that hold a number
+    spans: tuple[str, ...] = ()  # completions whose parts are labelled
+    ranked: int = 0  # answers of `ranked`, at most; a record may have fewer, but two
 
 
 class PackTree(Protocol):
@@ -187,7 +219,7 @@ class PackTree(Protocol):
 class Batch(Protocol):
     """What a loss reads, besides scores. A new view of the data is a new batch class beside its loss."""
 
-    completions: ClassVar[tuple[str, ...]]  # of a record: what it must have
+    reads: ClassVar[Reads]
     weight: jax.Array  # f32[B]; 0 on padding rows
 
     @classmethod
@@ -205,17 +237,25 @@ def row_weight(examples: Sequence[Example], batch_size: int) -> np.ndarray:
     return (np.arange(batch_size) < len(examples)).astype(np.float32)
 
 
+def numbers(names: Sequence[str], examples: Sequence[Example], batch_size: int) -> dict[str, np.ndarray]:
+    """f32[batch_size] for each name: what the examples say; 0 on padding rows."""
+    values = {name: np.zeros(batch_size, np.float32) for name in names}
+    for name, column in values.items():
+        column[: len(examples)] = [example.numbers[name] for example in examples]
+    return values
+
+
 @pytree
 class CompletionBatch:
     """One completion of each prompt (`completions["chosen"]`): supervised fine-tuning, and methods without pairs."""
 
-    completions: ClassVar = ("chosen",)
+    reads: ClassVar = Reads(completions=("chosen",))
     tree: PromptTree  # K = 1
     weight: jax.Array
 
     @classmethod
     def pack(cls, examples: Sequence[Example], pack_tree: PackTree) -> "CompletionBatch":
-        return cls(pack_tree(examples, cls.completions), row_weight(examples, pack_tree.batch_size))
+        return cls(pack_tree(examples, ("chosen",)), row_weight(examples, pack_tree.batch_size))
 
     def trees(self) -> tuple[PromptTree, ...]:
         return (self.tree,)
@@ -228,19 +268,31 @@ class CompletionBatch:
 class PreferenceBatch:
     """A chosen and a rejected completion of each prompt."""
 
-    completions: ClassVar = ("chosen", "rejected")
+    reads: ClassVar = Reads(completions=("chosen", "rejected"))
     tree: PromptTree  # K = 2: chosen, rejected
     weight: jax.Array
 
     @classmethod
     def pack(cls, examples: Sequence[Example], pack_tree: PackTree) -> "PreferenceBatch":
-        return cls(pack_tree(examples, cls.completions), row_weight(examples, pack_tree.batch_size))
+        return cls(pack_tree(examples, ("chosen", "rejected")), row_weight(examples, pack_tree.batch_size))
 
     def trees(self) -> tuple[PromptTree, ...]:
         return (self.tree,)
 
     def group(self, scores: tuple[Scores, ...]) -> Pair[Scores]:
         return Pair(scores[0].completion(0), scores[0].completion(1))
+
+
+@pytree
+class MeasuredBatch(PreferenceBatch):
+    """Pairs with the numbers that a subclass reads of each record, such as a margin or a weight."""
+
+    numbers: dict[str, jax.Array]  # f32[B] each; 0 on padding rows
+
+    @classmethod
+    def pack(cls, examples: Sequence[Example], pack_tree: PackTree) -> "MeasuredBatch":
+        pair = PreferenceBatch.pack(examples, pack_tree)
+        return cls(pair.tree, pair.weight, numbers(cls.reads.numbers, examples, pack_tree.batch_size))
 
 
 @pytree

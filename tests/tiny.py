@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from align_jax.models import mllm
-from align_jax.types import Example, Prompt, PromptTree, Tiles
+from align_jax.types import Example, Prompt, PromptTree, Span, Tiles
 
 VOCAB, IMAGE_TOKEN, EOS = 40, 3, 2
 CONFIG = mllm.MLLMConfig.from_dict(
@@ -71,7 +71,7 @@ def turned(tree: PromptTree) -> PromptTree:
 
 
 def examples(count: int, seed: int = 0) -> list[Example]:
-    """Ragged pairs with a picture, a corrupted view of it, and rejected answers that correct the chosen ones."""
+    """Ragged pairs with a picture, rejected answers that correct the chosen ones, and all that any loss reads."""
     rng = np.random.default_rng(seed)
     made = []
     for i in range(count):
@@ -80,15 +80,38 @@ def examples(count: int, seed: int = 0) -> list[Example]:
         rejected = chosen.copy()
         rejected[rng.integers(0, len(rejected) - 1)] = rng.integers(5, VOCAB)
         images = rng.normal(size=(2, 1, 8, 8, 3)).astype(np.float32)
+        prompt, chosen, rejected = (x.astype(np.int32) for x in (prompt, chosen, rejected[: rng.integers(4, 9)]))
+        views, more = Anything(Prompt(prompt, Tiles(images[1]))), np.random.default_rng((seed, i))
+        other = [more.integers(5, VOCAB, more.integers(1, 9)).astype(np.int32) for _ in range(4)]
+        own = {"chosen": chosen, "rejected": rejected}
+        spans = {
+            name: [Span(0, 2, "accurate"), Span(2, int(more.integers(3, len(ids) + 1)), "inaccurate")]
+            for name, ids in own.items()
+        }
         made.append(
             Example(
                 id=str(i),
-                prompt=Prompt(prompt.astype(np.int32), Tiles(images[0])),
-                completions={
-                    "chosen": chosen.astype(np.int32),
-                    "rejected": rejected[: rng.integers(4, 9)].astype(np.int32),
-                },
-                views={"corrupted": Prompt(prompt.astype(np.int32), Tiles(images[1]))},
+                prompt=Prompt(prompt, Tiles(images[0])),
+                completions=Anything(other[0], own),
+                views=views,
+                ranked=other[: more.integers(2, 5)],
+                ranked_scores=[0.9, 0.7, 0.4, 0.1],
+                numbers=Anything(float(more.uniform(0.1, 1.0))),
+                spans=spans,
             )
         )
     return made
+
+
+class Anything(dict):
+    """A dict that has every key: what a loss may ask for is not known here."""
+
+    def __init__(self, value, known=()):
+        super().__init__(known)
+        self.value = value
+
+    def __missing__(self, key):
+        return self.value
+
+    def __contains__(self, key):
+        return True

@@ -16,7 +16,7 @@ from align_jax.data.records import Record, RecordError
 from align_jax.data.templates import ChatTemplate, train_tokenizer
 from align_jax.losses import Objective
 from align_jax.train.step import make_evaluate
-from align_jax.types import Prompt, Tiles, TwoSidedBatch
+from align_jax.types import PreferenceBatch, Prompt, Tiles, TwoSidedBatch
 from tests import tiny
 from tests.losses.contract_test import assert_close, batch_of
 
@@ -38,7 +38,7 @@ def dpo():
     def run(examples, two_sided: bool):
         objective = both if two_sided else one
         batch = batch_of(objective, examples, ROWS)
-        return evaluate[objective.batch](tiny.params(0), tiny.params(1), batch)
+        return evaluate[objective.batch](tiny.params(0), tiny.params(1), batch, {})[:2]
 
     return run
 
@@ -86,7 +86,7 @@ def test_a_record_with_rejected_images_becomes_two_trees():
 
     template = ChatTemplate(train_tokenizer(["red", "blue"], 300), tokens_per_image=4)
     inputs = TileInputs(template, ImageProcessor(4, mean=(0.0,) * 3, std=(1.0,) * 3), max_images=2)
-    encode = Encode(inputs, 16, 8, completions=("chosen", "rejected"))
+    encode = Encode(inputs, 16, 8, reads=PreferenceBatch.reads)
     pack = TreePacker(2, 16, 8, template.pad_id, inputs.empty, items=2)
     records = [
         Record("a", "which?", (png(51), png(102)), "red", "blue", rejected_images=(png(204),)),

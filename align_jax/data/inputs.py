@@ -31,6 +31,9 @@ class Inputs(Protocol):
     def completion(self, text: str) -> np.ndarray:
         """i32[r], ends with the token that ends a turn."""
 
+    def places(self, text: str) -> np.ndarray:
+        """i32[r, 2]: which characters of `text` each token of `completion(text)` stands for, from and up to."""
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of a completion, without special tokens."""
 
@@ -77,6 +80,9 @@ class TileInputs:
 
     def completion(self, text: str) -> np.ndarray:
         return self.template.encode_completion(text)
+
+    def places(self, text: str) -> np.ndarray:
+        return self.template.places(text)
 
     def decode(self, ids: Sequence[int]) -> str:
         return self.template.decode(ids)

@@ -125,12 +125,29 @@ class PublishedInputs:
         for token in self.processor.placeholders if self.processor else ():
             if token in text:
                 raise RecordError("completion", f"contains {token}, a special token of this model: take it out")
+        return np.array(self._behind_anchor(text)[1], np.int32)
+
+    def places(self, text: str) -> np.ndarray:
+        """i32[r, 2]: characters of each token of `completion(text)`, from and up to.
+
+        Raises:
+          RecordError: the tokenizer cannot tell.
+        """
+        written, ids = self._behind_anchor(text)
+        if not self.tokenizer.is_fast:
+            raise RecordError("completion", "has marked parts, which the tokenizer of this model cannot find")
+        offsets = self.tokenizer(written, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        start = len(written) - len(self.chat.after) - len(text)
+        return np.clip(np.array(offsets[len(offsets) - len(ids) :], np.int32) - start, 0, len(text))
+
+    def _behind_anchor(self, text: str) -> tuple[str, list[int]]:
+        """What is tokenised, and the ids of the completion: its last ones."""
         rest = self.chat.before + text + self.chat.after
         for anchor, begun in self._anchors:  # alone, some tokenizers would put a space before it
             ids = self._ids(anchor + rest)
             if ids[: len(begun)] == begun:
-                return np.array(ids[len(begun) :], np.int32)
-        return np.array(self._ids(rest), np.int32)
+                return anchor + rest, ids[len(begun) :]
+        return rest, self._ids(rest)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """Text of a completion: up to the first `eos_id`, without special tokens and outer white space."""

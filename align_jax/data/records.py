@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from align_jax.types import Span
+
 IMAGE_MARK, VIDEO_MARK, AUDIO_MARK = MARKS = ("<image>", "<video>", "<audio>")
 FIELDS = ("id", "prompt", "image", "images", "videos", "sounds", "chosen", "rejected", "rejected_images")
+FIELDS += ("answers", "ranked", "scores", "views", "spans")
 
 
 class RecordError(ValueError):
@@ -30,7 +33,7 @@ class RecordError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """A prompt about some images, videos and recordings, and up to two answers to it.
+    """A prompt about some images, videos and recordings, and answers to it: mostly a chosen and a rejected one.
 
     `prompt` may hold `<image>` marks, one for each image, where the images belong; without marks they come first.
     `<video>` and `<audio>` do the same for the others.
@@ -46,6 +49,12 @@ class Record:
     videos: tuple[tuple[bytes | str, ...], ...] = ()  # each its frames, as images
     sounds: tuple[bytes | str, ...] = ()  # encoded files, or paths of them
     rejected_images: tuple[bytes | str, ...] | None = None  # what the rejected answer was given, if not the same
+    # What some methods need besides; see `Reads` in types.py.
+    answers: Mapping[str, str] = dataclasses.field(default_factory=dict)  # further ones, by name
+    ranked: tuple[str, ...] = ()  # several answers, the best first
+    scores: tuple[float, ...] = ()  # one for each of `ranked`
+    views: Mapping[str, tuple[bytes | str, ...]] = dataclasses.field(default_factory=dict)  # other images, by name
+    spans: Mapping[str, tuple[Span, ...]] = dataclasses.field(default_factory=dict)  # "chosen" -> its labelled parts
 
     @property
     def place(self) -> str:
@@ -66,9 +75,11 @@ def parse_record(row: Mapping[str, Any], where: str, root: Path, default_id: str
 
     Args:
       row: `prompt` (text); optional `id`, `images` (a list) or `image` (a single one), `videos` (a list of lists of
-        frames, which are images), `sounds` (a list), `chosen`, `rejected`, `rejected_images` (a list). An image or
-        recording is a path relative to `root`, encoded bytes, or `{"bytes": ..., "path": ...}`. Null counts as absent.
-        All other keys go to `meta`.
+        frames, which are images), `sounds` (a list), `chosen`, `rejected`, `rejected_images` (a list), `answers`
+        (names to texts), `ranked` (texts, the best first), `scores` (a number for each of them), `views` (names to
+        lists of images), `spans` (names of answers to lists of `{"start", "end", "label"}`, in characters). An image
+        or recording is a path relative to `root`, encoded bytes, or `{"bytes": ..., "path": ...}`. Null counts as
+        absent. All other keys go to `meta`.
       where: file and row, for messages.
       root: folder that image paths are relative to, and may not leave.
       default_id: the id of rows that have none; the source passes its row number.
@@ -90,6 +101,8 @@ def parse_record(row: Mapping[str, Any], where: str, root: Path, default_id: str
     for mark, count in zip(MARKS, map(len, (images, videos, sounds)), strict=True):
         check_marks(prompt, count, where, mark)
     other = row.get("rejected_images")
+    answers = {name: _text(_mapping(row, "answers", where), name, where) for name in _mapping(row, "answers", where)}
+    ranked = tuple(_text({"ranked": text}, "ranked", where) for text in _list(row.get("ranked"), "'ranked'", where))
     return Record(
         id=_id(row, where) or default_id or where,
         prompt=prompt,
@@ -101,6 +114,19 @@ def parse_record(row: Mapping[str, Any], where: str, root: Path, default_id: str
         rejected=_text(row, "rejected", where),
         meta={key: value for key, value in row.items() if key not in FIELDS},
         where=where,
+        answers={name: text for name, text in answers.items() if text is not None},
+        ranked=tuple(text for text in ranked if text is not None),
+        scores=_scores(row, len(ranked), where),
+        views={
+            name: _files(files, f"'views'[{name!r}]", where, root)
+            for name, files in _mapping(row, "views", where).items()
+            if files is not None
+        },
+        spans={
+            name: _spans(spans, name, {"chosen": row.get("chosen"), "rejected": row.get("rejected")} | answers, where)
+            for name, spans in _mapping(row, "spans", where).items()
+            if spans is not None
+        },
     )
 
 
@@ -146,6 +172,42 @@ def _images(row: Mapping[str, Any], where: str, root: Path) -> tuple[bytes | str
 
 def _files(values: Any, field: str, where: str, root: Path) -> tuple[bytes | str, ...]:
     return tuple(_image(v, f"{field}[{i}]", where, root) for i, v in enumerate(_list(values, field, where)))
+
+
+def _mapping(row: Mapping[str, Any], field: str, where: str) -> Mapping[str, Any]:
+    value = row.get(field)
+    if value is not None and not isinstance(value, Mapping):
+        raise RecordError(where, f"{field!r} is {_kind(value)}: it must be an object, from names to what they name")
+    return value or {}
+
+
+def _scores(row: Mapping[str, Any], count: int, where: str) -> tuple[float, ...]:
+    scores = _list(row.get("scores"), "'scores'", where)
+    if not all(isinstance(x, int | float) and not isinstance(x, bool) for x in scores):
+        raise RecordError(where, "'scores' holds something that is no number: write a number for each of 'ranked'")
+    if scores and len(scores) != count:
+        raise RecordError(where, f"there are {len(scores)} 'scores' for {count} 'ranked' answers: write one for each")
+    return tuple(map(float, scores))
+
+
+def _spans(spans: Any, name: str, answers: Mapping[str, Any], where: str) -> tuple[Span, ...]:
+    field, text = f"'spans'[{name!r}]", answers.get(name)
+    if not isinstance(text, str):
+        raise RecordError(where, f"{field} marks parts of an answer that is not there: leave them out")
+    found = []
+    for i, span in enumerate(_list(spans, field, where)):
+        keys = {"start": int, "end": int, "label": (str, int, float)}
+        if not isinstance(span, Mapping) or not all(isinstance(span.get(k, 1), kind) for k, kind in keys.items()):
+            raise RecordError(
+                where, f'{field}[{i}] must be {{"start": number, "end": number, "label": text or number}}'
+            )
+        start, end = span.get("start", -1), span.get("end", -1)
+        if not 0 <= start < end <= len(text):
+            raise RecordError(
+                where, f"{field}[{i}] goes from {start} to {end} in a text of {len(text)} characters: correct it"
+            )
+        found.append(Span(start, end, span.get("label", 1.0)))
+    return tuple(found)
 
 
 def _list(values: Any, field: str, where: str) -> Sequence[Any]:

@@ -88,6 +88,11 @@ class ChatTemplate:
         """i32[r]: the answer, ending with `<eos>`."""
         return np.array([*self._encode(text), self.eos_id], np.int32)
 
+    def places(self, text: str) -> np.ndarray:
+        """i32[r, 2]: characters of each token, from and up to, of `encode_completion(text)`."""
+        offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets if text else []
+        return np.array([*offsets, (len(text), len(text))], np.int32)
+
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """Text of a completion: up to the first `<eos>`, without special tokens and outer white space."""
         ids = np.asarray(ids).tolist()

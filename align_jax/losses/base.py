@@ -1,5 +1,6 @@
 """How losses are declared, found by name and mixed."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +14,37 @@ from align_jax.types import Batch, Mean
 PACKAGE = "align_jax.losses"
 
 
-def loss(*, batch: type[Batch], needs_reference: bool = True) -> Callable[[Callable], Callable]:
+def loss(
+    *,
+    batch: type[Batch],
+    needs_reference: bool = True,
+    statistics: Sequence[str] = (),
+    coupled: bool = False,
+    memory: Callable[[], Any] | None = None,
+    prepare: Callable | None = None,
+) -> Callable[[Callable], Callable]:
     """Decorator that declares a loss and the facts that a training step needs.
 
     Args:
       batch: the batch class that the loss reads; a subclass of it will do.
       needs_reference: whether the loss reads scores of the reference model; if not, it is given None.
+      statistics: fields of `Scores` that the loss reads besides `logps`: "entropy", "kl", ...
+      coupled: whether a row's loss depends on other rows (a mean over the batch, a sort), so that microbatches must
+        not be given to the loss one by one.
+      memory: makes what the loss remembers from step to step, a tree of arrays. The loss then takes it as its fourth
+        argument and returns what it has become as a third value. It sees a whole batch at a time, as if `coupled`.
+      prepare: `(batch, policy, reference, *, hyper-parameters of the loss) -> (batch, batch)`: what the policy and
+        what the reference is to score, if it depends on the models. Both are given as functions `PromptTree ->
+        Scores`, with all statistics that it names in `statistics`; no gradient passes through `prepare`.
     """
-    return registry.entry(batch=batch, needs_reference=needs_reference)
+    return registry.entry(
+        batch=batch,
+        needs_reference=needs_reference,
+        statistics=tuple(statistics),
+        coupled=coupled or memory is not None,
+        memory=memory,
+        prepare=prepare,
+    )
 
 
 def names() -> list[str]:
@@ -36,7 +60,6 @@ class Objective:
     weights: tuple[float, ...]
     losses: tuple[Callable, ...]
     batch: type[Batch]
-    needs_reference: bool
 
     @classmethod
     def build(cls, terms: Mapping | Sequence[Mapping]) -> "Objective":
@@ -55,16 +78,60 @@ class Objective:
         batch = next((c for c in classes if all(issubclass(c, other) for other in classes)), None)
         if batch is None:
             raise ValueError(f"{names} read batches of unrelated classes: {[c.__name__ for c in classes]}")
-        return cls(names, weights, losses, batch, any(term.facts["needs_reference"] for term in losses))
+        if sum(term.facts["prepare"] is not None for term in losses) > 1:
+            raise ValueError(f"of {names}, more than one changes what is scored")
+        return cls(names, weights, losses, batch)
 
-    def __call__(self, policy: Any, reference: Any, batch: Batch) -> tuple[tuple[Mean, ...], dict[str, Mean]]:
-        """Each loss's Mean, and all metrics; `policy` and `reference` are what `batch.group` returned."""
-        means, metrics = [], {}
+    @property
+    def needs_reference(self) -> bool:
+        return any(term.facts["needs_reference"] for term in self.losses)
+
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """Fields of `Scores` that the losses read besides `logps`."""
+        return tuple(sorted({name for term in self.losses for name in term.facts["statistics"]}))
+
+    @property
+    def coupled(self) -> bool:
+        """Whether rows of a batch depend on each other."""
+        return any(term.facts["coupled"] for term in self.losses)
+
+    def memory(self) -> dict[str, Any]:
+        """What the losses remember before the first step."""
+        facts = {name: term.facts["memory"] for name, term in zip(self.names, self.losses, strict=True)}
+        return {name: make() for name, make in facts.items() if make is not None}
+
+    def prepare(self, batch: Batch, policy: Callable, reference: Callable | None) -> tuple[Batch, Batch]:
+        """What the policy and what the reference is to score; see `loss`."""
+        for term in self.losses:
+            if prepare := term.facts["prepare"]:
+                hyper = registry.hyper_parameters(term)
+                known = inspect.signature(prepare).parameters
+                both = prepare(batch, policy, reference, **{k: v for k, v in hyper.items() if k in known})
+                return jax.lax.stop_gradient(both)
+        return batch, batch
+
+    def __call__(
+        self, policy: Any, reference: Any, batch: Batch, memory: Mapping[str, Any]
+    ) -> tuple[tuple[Mean, ...], dict[str, Mean], dict[str, Any]]:
+        """Each loss's Mean, all metrics, and what is remembered.
+
+        Args:
+          policy: what `batch.group` returned.
+          reference: likewise, under the reference model, or None.
+          batch: what the scores are of.
+          memory: what the step before returned, or `memory()`.
+        """
+        means, metrics, remembered = [], {}, {}
         for name, term in zip(self.names, self.losses, strict=True):
-            mean, term_metrics = term(policy, reference if term.facts["needs_reference"] else None, batch)
+            scores = policy, reference if term.facts["needs_reference"] else None
+            if name in memory:
+                mean, term_metrics, remembered[name] = term(*scores, batch, memory[name])
+            else:
+                mean, term_metrics = term(*scores, batch)
             means.append(mean)
             metrics |= {f"loss/{name}": mean, **term_metrics}
-        return tuple(means), metrics
+        return tuple(means), metrics, remembered
 
     def value(self, means: Sequence[Mean], counts: Sequence[jax.Array]) -> jax.Array:
         """f32[]: the weighted sum, each term divided by its count over the whole batch: the one place that divides."""

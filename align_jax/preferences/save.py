@@ -59,6 +59,10 @@ def _row(record: Record, target: Path) -> dict[str, Any]:
     if record.rejected_images is not None:
         row["rejected_images"] = _files(record.rejected_images, target)
     row |= {k: v for k, v in (("chosen", record.chosen), ("rejected", record.rejected)) if v is not None}
+    more = {"answers": dict(record.answers), "ranked": list(record.ranked), "scores": list(record.scores)}
+    more["views"] = {name: _files(images, target) for name, images in record.views.items()}
+    more["spans"] = {name: [span._asdict() for span in spans] for name, spans in record.spans.items()}
+    row |= {k: v for k, v in more.items() if v}
     return row | dict(record.meta)
 
 

@@ -49,6 +49,8 @@ class Checkpointer:
             "data": grain.checkpoint.CheckpointSave(data),
             "config": ocp.args.JsonSave(dict(config)),
         }
+        if state.memory:
+            items["memory"] = ocp.args.StandardSave(state.memory)
         self.manager.save(step, args=ocp.args.Composite(**items), force=True)
 
     def restore(self, step: int, like: TrainState, data: Any) -> TrainState:
@@ -58,9 +60,11 @@ class Checkpointer:
             "optimizer": ocp.args.StandardRestore(like.opt_state),
             "data": grain.checkpoint.CheckpointRestore(data),
         }
+        if like.memory:
+            items["memory"] = ocp.args.StandardRestore(like.memory)
         restored = self.manager.restore(step, args=ocp.args.Composite(**items))
         step = jax.device_put(np.int32(step), like.step.sharding)
-        return TrainState(step, restored["params"], restored["optimizer"])
+        return TrainState(step, restored["params"], restored["optimizer"], restored["memory"] if like.memory else {})
 
     def close(self) -> None:
         """Waits for what is still being written."""

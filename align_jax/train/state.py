@@ -19,6 +19,7 @@ class TrainState:
     step: jax.Array  # i32[]
     params: Params  # float32, trained and frozen ones
     opt_state: Any  # for the trained parameters only
+    memory: Any  # of losses that have one
 
 
 def split_frozen(params: Params, frozen: Sequence[str]) -> tuple[dict, Callable[[dict], Params]]:
@@ -46,9 +47,11 @@ def split_frozen(params: Params, frozen: Sequence[str]) -> tuple[dict, Callable[
     return trained, merge
 
 
-def create(params: Params, tx: optax.GradientTransformation, frozen: Sequence[str] = ()) -> TrainState:
-    """The state at step 0."""
-    return TrainState(jnp.zeros((), jnp.int32), params, tx.init(split_frozen(params, frozen)[0]))
+def create(
+    params: Params, tx: optax.GradientTransformation, frozen: Sequence[str] = (), memory: Any = None
+) -> TrainState:
+    """The state at step 0; `memory` is that of the objective."""
+    return TrainState(jnp.zeros((), jnp.int32), params, tx.init(split_frozen(params, frozen)[0]), memory or {})
 
 
 def state_shardings(mesh: Mesh, state: TrainState, rules: sharding.Rules, frozen: Sequence[str]) -> TrainState:
@@ -68,4 +71,5 @@ def state_shardings(mesh: Mesh, state: TrainState, rules: sharding.Rules, frozen
         return moments[name] if name in moments and leaf.ndim == len(moments[name]) else P()
 
     opt_specs = jax.tree_util.tree_map_with_path(moment_spec, state.opt_state)
-    return sharding.shardings(mesh, TrainState(P(), specs, opt_specs))
+    memory_specs = jax.tree.map(lambda _: P(), state.memory)
+    return sharding.shardings(mesh, TrainState(P(), specs, opt_specs, memory_specs))

@@ -9,6 +9,7 @@ from align_jax.data.examples import Encode
 from align_jax.data.inputs import TileInputs
 from align_jax.data.media import ImageProcessor, read_image
 from align_jax.data.records import Record, RecordError
+from align_jax.types import PreferenceBatch
 
 
 def png(level):
@@ -77,7 +78,7 @@ def test_missing_completion_is_an_error_only_where_it_is_needed(encode):
     record = dataclasses.replace(RECORD, rejected=None, where="pairs.jsonl:3")
     assert set(encode(record).completions) == {"chosen"}
     with pytest.raises(RecordError, match="pairs.jsonl:3: 'rejected' is missing"):
-        dataclasses.replace(encode, completions=("chosen", "rejected"))(record)
+        dataclasses.replace(encode, reads=PreferenceBatch.reads)(record)
 
 
 def test_broken_image_names_record_and_field(encode):

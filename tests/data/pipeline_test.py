@@ -22,7 +22,7 @@ def make(template, tmp_path):
 
     def build(path, *, size=4, limit=10, seed=0, tile=4, **options):
         inputs = TileInputs(template, ImageProcessor(tile))
-        encode = Encode(inputs, 32, 8, completions=("chosen", "rejected"))
+        encode = Encode(inputs, 32, 8, reads=PreferenceBatch.reads)
         packer = TreePacker(size, 32, 8, template.pad_id, inputs.empty, items=1)
         rejects = Rejects(tmp_path / "rejects.jsonl", limit)
         source = sources.build("jsonl", path=path)

@@ -65,7 +65,7 @@ def test_broken_text_is_named(tmp_path, text, message):
 def test_schema_goes_through_to_a_batch(tmp_path, template):
     source = sources.build("rlhf_v", path=write(tmp_path / "rlhf_v.parquet", GOOD, "{", GOOD))
     inputs = TileInputs(template, ImageProcessor(4))
-    encode = Encode(inputs, 32, 8, completions=("chosen", "rejected"))
+    encode = Encode(inputs, 32, 8, reads=PreferenceBatch.reads)
     packer = TreePacker(2, 32, 8, template.pad_id, inputs.empty, items=1)
     rejects = Rejects(tmp_path / "rejects.jsonl", limit=1)
     (batch,) = batches(
