@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from align_jax import registry, sharding
-from align_jax.data import sources
+from align_jax.data import contrastive, sources
 from align_jax.data.examples import Encode
 from align_jax.data.inputs import Inputs, TileInputs
 from align_jax.data.media import ImageProcessor
@@ -17,8 +17,9 @@ from align_jax.data.pack import TreePacker
 from align_jax.data.published import open_inputs
 from align_jax.data.records import RecordError, Source
 from align_jax.data.templates import ChatTemplate, train_tokenizer
-from align_jax.models import architecture, mllm
+from align_jax.models import architecture, kinds, mllm
 from align_jax.models.families.base import Family
+from align_jax.models.kinds import Sizes
 from align_jax.models.mllm import MLLMConfig
 from align_jax.models.stored import whole
 from align_jax.train import checkpoint
@@ -32,7 +33,7 @@ class Model(NamedTuple):
     """A policy with what turns records into its inputs, and its outputs into words."""
 
     policy: Policy
-    sizes: MLLMConfig
+    sizes: Sizes
     inputs: Inputs
     prompt_length: int  # tokens that a prompt may have, placeholders of media included
     media_items: int  # tiles, patches or recordings that a prompt may have; 0: as many as its tokens allow
@@ -140,8 +141,13 @@ def published_model(folder: str | Path, settings: Mapping[str, Any]) -> Model:
     config = _computing(family.sizes, settings)
     family, data = family._replace(sizes=config), settings["data"]
     options = {name: value for name, value in settings["processor"].items() if value is not None}
-    inputs = open_inputs(folder, architecture.stored_config(folder)["model_type"], **options)
-    return Model(mllm.build(config), config, inputs, data["prompt_length"], data["media_items"], family)
+    model_type = architecture.stored_config(folder)["model_type"]
+    if model_type in contrastive.DUAL:
+        inputs = contrastive.open_inputs(folder, data.get("completion_length"), **options)
+    else:
+        inputs = open_inputs(folder, model_type, **options)
+    policy = kinds.of(config).build(config)
+    return Model(policy, config, inputs, data["prompt_length"], data["media_items"], family)
 
 
 def load_model(workdir: str | Path) -> Model:
@@ -156,7 +162,7 @@ def load_model(workdir: str | Path) -> Model:
     return model(settings, ChatTemplate.load(workdir))
 
 
-def _computing(sizes: MLLMConfig, settings: Mapping[str, Any]) -> MLLMConfig:
+def _computing(sizes: Sizes, settings: Mapping[str, Any]) -> Sizes:
     compute = {"dtype": "", "remat": False, **settings.get("compute", {})}  # runs of before have none
     return sizes.computing(**{key: compute[key] for key in ("dtype", "remat") if compute[key]})
 
@@ -183,16 +189,21 @@ def views(config: ConfigDict) -> dict[str, Any]:
 
 def param_shapes(model: Model) -> Params:
     """Shapes of a model's parameters."""
-    return mllm.param_shapes(model.sizes)
+    return kinds.of(model.sizes).param_shapes(model.sizes)
 
 
 def param_shardings(model: Model, mesh: Mesh) -> Params:
     """Where a model's parameters lie."""
-    return sharding.shardings(mesh, sharding.match(param_shapes(model), mllm.rules(model.sizes), mesh))
+    return sharding.shardings(mesh, sharding.match(param_shapes(model), rules(model), mesh))
+
+
+def rules(model: Model) -> sharding.Rules:
+    """Partition rules of a model's parameters."""
+    return kinds.of(model.sizes).rules(model.sizes)
 
 
 def init_params(model: Model, where: Params, seed: int) -> Params:
     """New parameters, made where they will lie."""
-    tree = mllm.blank(model.sizes)
+    tree = kinds.of(model.sizes).blank(model.sizes)
     # Of JAX's generators, the one that compiles in half of the time.
     return jax.jit(model.policy.init, out_shardings=where)(jax.random.key(seed, impl="rbg"), tree)

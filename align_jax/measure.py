@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,19 +56,28 @@ class Measurement:
 
 
 def measure(
-    trained: Trained, data_dir: str, *, batch_size: int = 256, name: str = "measure", console: Console | None = None
+    trained: Trained,
+    data_dir: str,
+    *,
+    questions: bool = True,
+    batch_size: int = 256,
+    name: str = "measure",
+    console: Console | None = None,
 ) -> Measurement:
     """Measures a model on the held-out splits of a set of scenes.
 
     Args:
       trained: the model.
       data_dir: what `data.scenes_builder.write` returned.
+      questions: whether yes/no and official questions are asked, which takes the longer; without them there are
+        captions only.
       batch_size: prompts at a time.
       name: on the progress line.
       console: where progress is shown.
 
     Returns:
-      chair_i, chair_s, recall, exact, malformed, mentions: of greedy captions of uniform scenes, read strictly.
+      chair_i, chair_s, recall, f1, exact, malformed, mentions, words: of greedy captions of uniform scenes, read
+        strictly; f1 is of mentioned and present objects.
       in_prior_chair_i, in_prior_exact: the same for scenes arranged as in training.
       pope_*: accuracy, f1, yes_ratio as means over the three splits, and accuracy of each; pope_blind_accuracy is
         what the questions alone give away.
@@ -89,13 +98,26 @@ def measure(
         "chair_i": [(counts.hallucinated, counts.mentioned)],
         "chair_s": [(counts.hallucinated > 0, ones)],
         "recall": [(counts.covered, counts.present)],
+        "f1": [(2 * counts.covered, counts.mentioned + counts.present)],
         "exact": [(counts.exact, ones)],
         "malformed": [(counts.malformed, counts.mentioned)],
         "mentions": [(counts.mentioned, ones)],
+        "words": [([len(text.split()) for text in captions], ones)],
         "in_prior_chair_i": [(familiar.hallucinated, familiar.mentioned)],
         "in_prior_exact": [(familiar.exact, np.ones(len(familiar.exact)))],
     }
 
+    if questions:
+        ratios |= _questions(answer, data_dir, held_out)
+    as_lists = {
+        k: [(np.asarray(a, float).tolist(), np.asarray(b, float).tolist()) for a, b in v] for k, v in ratios.items()
+    }
+    return Measurement(as_lists, {held_out[i].id: text for i, text in enumerate(captions)})
+
+
+def _questions(answer: Callable[..., list[str]], data_dir: str, held_out: Scenes) -> dict:
+    """POPE and the official questions, each with the pictures and blind."""
+    ratios = {}
     splits = pope_questions(data_dir, held_out)
     asked = list(dict.fromkeys((q.image, q.text) for questions in splits.values() for q in questions))
     pictures = {held_out[i].id: held_out[i].images for i in range(len(held_out))}
@@ -111,11 +133,7 @@ def measure(
         words = answer(official, "easy-VQA questions" + " without pictures" * blind, ANSWER_TOKENS, blind)
         correct = [float(said == right) for said, right in zip(words, truth, strict=True)]
         ratios[metric] = [(_per_picture(images, correct), _per_picture(images, np.ones(len(images))))]
-
-    as_lists = {
-        k: [(np.asarray(a, float).tolist(), np.asarray(b, float).tolist()) for a, b in v] for k, v in ratios.items()
-    }
-    return Measurement(as_lists, {held_out[i].id: text for i, text in enumerate(captions)})
+    return ratios
 
 
 def pope_questions(data_dir: str, held_out: Scenes) -> dict[str, list[pope.Question]]:

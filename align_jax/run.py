@@ -73,7 +73,7 @@ def train(config: ConfigDict, workdir: str | Path, *, console: Console | None = 
         )
         create = functools.partial(state.create, tx=tx, frozen=frozen, memory=objective.memory())
         shapes = jax.eval_shape(create, build.param_shapes(model))
-        where = state.state_shardings(mesh, shapes, mllm.rules(model.sizes), frozen)
+        where = state.state_shardings(mesh, shapes, build.rules(model), frozen)
 
         rejects = Rejects(workdir / "rejects.jsonl", int(config.data.max_reject_fraction * len(source)))
         data = _batches(config, model, objective, source, rejects)

@@ -55,6 +55,7 @@ TABLE = {
     "run": May({"*"}, {"absl", "ml_collections", "rich"}),
     # What can be done with a run, from records and words to numbers.
     "ask": May({"*"}),
+    "drift": May({"*"}),
     "exchange": May({"*"}),
     "measure": May({"*"}, {"rich"}),
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,18 @@ from align_jax.data.records import IMAGE_MARK, RecordError
 from align_jax.types import Prompt, Tiles
 
 DUAL = ("clip",)  # model types that judge texts instead of writing them
+
+
+def open_inputs(folder: str | Path, length: int | None = None, **options: Any) -> "ContrastiveInputs":
+    """Inputs of the checkpoint in `folder`; see `ContrastiveInputs`.
+
+    Raises:
+      FileNotFoundError: a file is missing.
+      ValueError: an option, of which there are none.
+    """
+    if options:
+        raise ValueError(f"the processor of a dual encoder does not take {', '.join(options)}")
+    return ContrastiveInputs(folder, length)
 
 
 class ContrastiveInputs:

@@ -1,19 +1,24 @@
 """mDPO: a preference between images besides the one between texts. Wang et al. 2024, https://arxiv.org/abs/2406.11839."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from jax.nn import log_sigmoid
 
 from align_jax.losses.base import loss
 from align_jax.losses.dpo import dpo, log_ratio
+from align_jax.losses.image_dpo import ImageSwapBatch, image_dpo
 from align_jax.types import Example, Mean, Metrics, PackTree, PreferenceBatch, PromptTree, Scores, pytree
 
 
 @pytree
-class ImagePairBatch(PreferenceBatch):
-    """Pairs, and the chosen completion once more behind a corrupted image (`Example.views["corrupted"]`)."""
+class ImagePairBatch(PreferenceBatch, ImageSwapBatch):
+    """Pairs, and the chosen completion once more behind a corrupted image (`Example.views["corrupted"]`).
 
-    corrupted: PromptTree  # K = 1
+    A batch for losses of either kind, so that these can be mixed with losses of pairs.
+    """
+
+    reads: ClassVar = PreferenceBatch.reads._replace(views=("corrupted",))
 
     @classmethod
     def pack(cls, examples: Sequence[Example], pack_tree: PackTree) -> "ImagePairBatch":
@@ -54,9 +59,7 @@ def mdpo(
       anchor: reward (delta in the paper) that the chosen completion should exceed.
     """
     text, metrics = dpo(policy, reference, batch, beta=beta)
-    chosen = log_ratio(policy.chosen, reference.chosen)
-    corrupted = log_ratio(policy.chosen_corrupted, reference.chosen_corrupted)
-    image = Mean.of(-log_sigmoid(beta * (chosen - corrupted)), batch.weight)
-    floor = Mean.of(-log_sigmoid(beta * chosen - anchor), batch.weight)
+    image, image_metrics = image_dpo(policy, reference, batch, beta=beta)
+    floor = Mean.of(-log_sigmoid(beta * log_ratio(policy.chosen, reference.chosen) - anchor), batch.weight)
     total = Mean(text.total + image.total + floor.total, text.count)
-    return total, metrics | {"rewards/corrupted": Mean.of(beta * corrupted, batch.weight)}
+    return total, metrics | {"rewards/corrupted": image_metrics["rewards/rejected"]}

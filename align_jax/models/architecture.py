@@ -58,22 +58,26 @@ def open_family(folder: str | Path) -> Family:
     """
     hf = read_config(folder)
     family = families.build(hf)
-    if not has_weights(folder) or (tied := _tied(Stored(folder), family)) == family.sizes.decoder.tie_embeddings:
+    if not has_weights(folder) or (tied := _tied(Stored(folder), family)) == family.sizes.tied:
         return family
     return families.build(with_tie(hf, tied))
 
 
-def _tied(stored: Stored, family: Family) -> bool:
+def _tied(stored: Stored, family: Family) -> bool | None:
     """Whether the head is the embeddings. Published configs and files disagree; as in transformers, files decide."""
+    if family.sizes.tied is None:
+        return None
     heads = [name for name in stored.names if name.endswith(HEAD)]
     embeddings = [name for name in stored.names if name.endswith(EMBEDDINGS)]
     if not heads or len(embeddings) != 1:
-        return True if not heads else family.sizes.decoder.tie_embeddings
-    return family.sizes.decoder.tie_embeddings and _equal(stored, heads[0], embeddings[0])
+        return True if not heads else family.sizes.tied
+    return family.sizes.tied and _equal(stored, heads[0], embeddings[0])
 
 
-def with_tie(hf: Mapping[str, Any], tied: bool) -> dict[str, Any]:
-    """A config that says so in both of the places where it may be said."""
+def with_tie(hf: Mapping[str, Any], tied: bool | None) -> dict[str, Any]:
+    """A config that says so in both of the places where it may be said; None: as it is."""
+    if tied is None:
+        return dict(hf)
     changed = {**hf, "tie_word_embeddings": tied}
     if hf.get("text_config"):  # some text configs are tied unless they say otherwise
         changed["text_config"] = {**hf["text_config"], "tie_word_embeddings": tied}
@@ -92,7 +96,7 @@ def carry(source: str | Path, target: str | Path) -> None:
             if not path.name.endswith(".index.json"):
                 shutil.copy(path, target)
     if has_weights(source) and (family := open_family(source)) != families.build(read_config(source)):
-        write_config(target, with_tie(stored_config(target), family.sizes.decoder.tie_embeddings))
+        write_config(target, with_tie(stored_config(target), family.sizes.tied))
 
 
 def stored_config(folder: str | Path) -> dict[str, Any]:

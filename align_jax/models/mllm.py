@@ -49,6 +49,11 @@ class MLLMConfig:
         """Patterns of parameters that the checkpoint has and nothing reads."""
         return () if self.vision is None else TOWERS[type(self.vision)][1].idle(self.vision)
 
+    @property
+    def tied(self) -> bool:
+        """Whether the head is the embeddings."""
+        return self.decoder.tie_embeddings
+
     def computing(self, **how: Any) -> "MLLMConfig":
         """The same sizes with another `dtype` of activations, or `remat`, wherever a part has such a setting."""
 

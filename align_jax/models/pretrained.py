@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from align_jax import sharding
-from align_jax.models import mllm
+from align_jax.models import kinds
 from align_jax.models.architecture import HEAD, carry, open_family, stored_config, with_tie, write_config
 from align_jax.models.families.base import Family, renamed
 from align_jax.models.reading import packed, read, set_layer
@@ -52,10 +52,11 @@ def from_pretrained(
       ValueError: a setting that we cannot run.
     """
     family, stored = family or open_family(folder), Stored(folder)
-    shapes = mllm.param_shapes(family.sizes)
+    model = kinds.of(family.sizes)
+    shapes = model.param_shapes(family.sizes)
     mesh = sharding.one_device() if mesh is None else mesh
     if isinstance(mesh, Mesh):
-        mesh = sharding.shardings(mesh, sharding.match(shapes, mllm.rules(family.sizes), mesh))
+        mesh = sharding.shardings(mesh, sharding.match(shapes, model.rules(family.sizes), mesh))
     files = _match(family, shapes, stored)
     by_name = {tensor.ours: tensor for tensor in family.weights}
 
@@ -104,7 +105,7 @@ def save_pretrained(
         carry(like, partial)
         write_shards(partial, tensors(family, params, dtype), max_shard_bytes)
         stored = str(jnp.dtype(dtype or jax.tree.leaves(params)[0].dtype))
-        config = with_tie(stored_config(partial), family.sizes.decoder.tie_embeddings)
+        config = with_tie(stored_config(partial), family.sizes.tied)
         write_config(partial, config | {"torch_dtype": stored, "dtype": stored})
 
 
@@ -152,7 +153,7 @@ def _match(family: Family, shapes: Params, stored: Stored) -> dict[str, str]:
             if stored.kind(found) not in DTYPES:
                 problems[f"of a type that is not read ({REFUSED})"].append(f"{found} is {stored.kind(found)}")
     surplus = {name for name in surplus if not COMPUTED.search(name)}
-    if family.sizes.decoder.tie_embeddings:  # a head that is stored all the same is the embeddings (`_tied`)
+    if family.sizes.tied:  # a head that is stored all the same is the embeddings (`_tied`)
         surplus = {name for name in surplus if not name.endswith(HEAD)}
     problems["surplus"] = sorted(surplus)
     if lines := [f"{len(names)} {kind}:\n    " + "\n    ".join(names) for kind, names in problems.items() if names]:

@@ -25,7 +25,8 @@ class VisionConfig(EncoderConfig):
     image_size: int  # of a tile, which is square; what is left over at its right and lower edge is not seen
     patch_size: int
     channels: int = 3
-    class_token: bool = False  # attended to, never handed on: LLaVA takes the patches
+    class_token: bool = False  # attended to, not handed on: LLaVA takes the patches
+    pooled: bool = False  # hand on the class token alone: CLIP itself
     patch_bias: bool = False
     pre_norm: bool = False
     post_norm: bool = True
@@ -58,7 +59,7 @@ class VisionTransformer(nn.Module):
 
     @nn.compact
     def __call__(self, pixels: jax.Array) -> jax.Array:
-        """f32[M, H, W, C] -> patch features [M, patches, dim], row by row.
+        """f32[M, H, W, C] -> patch features [M, patches, dim], row by row; pooled: [M, dim].
 
         Raises:
           ValueError: tiles of another size.
@@ -83,7 +84,7 @@ class VisionTransformer(nn.Module):
                 Unused(c, name="unused")()
         if c.post_norm:
             x = nn.LayerNorm(c.norm_eps, dtype=c.dtype, name="post_norm")(x)
-        return x[:, int(c.class_token) :]
+        return x[:, 0] if c.pooled else x[:, int(c.class_token) :]
 
 
 def blank(config: VisionConfig) -> Tiles:

@@ -1,15 +1,36 @@
 """Corrupted images, for methods that prefer an answer given the true image to the same answer given a worse one.
 
 Every entry is `(image u8[H, W, 3], rng, *, hyper-parameters) -> u8[H, W, 3]`, leaves its input alone, and is built by
-name: `registry.build("align_jax.preferences", "corrupt:random_crop")`.
+name: `registry.build("align_jax.preferences", "corrupt:random_crop")`. Only `swap` may return another size.
 """
 
+import functools
+import glob
 import math
+from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from align_jax import registry
+from align_jax.data.media import read_image
+from align_jax.preferences.degrade import blur, jitter, pixelate, resize
+from align_jax.preferences.noise import diffusion, diffusion_schedule, gaussian
+
+__all__ = [
+    "blank",
+    "blur",
+    "diffusion",
+    "diffusion_schedule",
+    "gaussian",
+    "jitter",
+    "lesion",
+    "mask",
+    "pixelate",
+    "random_crop",
+    "resize",
+    "swap",
+]
 
 
 @registry.entry()
@@ -22,7 +43,7 @@ def random_crop(
 ) -> np.ndarray:
     """A random part of the image, enlarged to its size: the rejected image of mDPO (arXiv:2406.11839).
 
-    As torchvision's `RandomResizedCrop`: ten tries for a part that fits, then the largest centred one that does.
+    As torchvision's `RandomResizedCrop`.
 
     Args:
       image: u8[H, W, 3].
@@ -30,6 +51,15 @@ def random_crop(
       scale: bounds of the area of the part, as a share of the image; drawn uniformly.
       ratio: bounds of its width divided by its height; drawn uniformly in the logarithm.
     """
+    box = _random_box(image, rng, scale, ratio)
+    size = image.shape[1], image.shape[0]
+    return np.array(Image.fromarray(image).crop(box).resize(size, Image.Resampling.BILINEAR))
+
+
+def _random_box(
+    image: np.ndarray, rng: np.random.Generator, scale: tuple[float, float], ratio: tuple[float, float]
+) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom: ten tries for a box that fits, then the largest centred one that does."""
     height, width = image.shape[:2]
     for _ in range(10):
         area = height * width * rng.uniform(*scale)
@@ -42,8 +72,7 @@ def random_crop(
         aspect = min(max(width / height, ratio[0]), ratio[1])
         w, h = min(width, round(height * aspect)), min(height, round(width / aspect))
         left, top = (width - w) // 2, (height - h) // 2
-    part = Image.fromarray(image).crop((left, top, left + w, top + h))
-    return np.array(part.resize((width, height), Image.Resampling.BILINEAR))
+    return left, top, left + w, top + h
 
 
 @registry.entry()
@@ -53,13 +82,15 @@ def blank(image: np.ndarray, rng: np.random.Generator, *, value: int = 0) -> np.
 
 
 @registry.entry()
-def blur(image: np.ndarray, rng: np.random.Generator, *, radius: float = 8.0) -> np.ndarray:
-    """Gaussian blur; `radius` is the standard deviation in pixels."""
-    return np.array(Image.fromarray(image).filter(ImageFilter.GaussianBlur(radius)))
-
-
-@registry.entry()
-def mask(image: np.ndarray, rng: np.random.Generator, *, grid: int = 2, keep: int = 1, value: int = 0) -> np.ndarray:
+def mask(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    grid: int = 2,
+    keep: int = 1,
+    share: float | None = None,
+    value: int = 0,
+) -> np.ndarray:
     """Blanks cells at random.
 
     Args:
@@ -67,11 +98,17 @@ def mask(image: np.ndarray, rng: np.random.Generator, *, grid: int = 2, keep: in
       rng: source of chance.
       grid: the image is cut into `grid` rows and columns of cells, equal up to a pixel.
       keep: number of cells that are left as they are.
+      share: in place of `keep`, the share of the cells that is blanked. OPA-DPO (arXiv:2501.09695) blanks .3; with a
+        grid of 24, cells are the patches of LLaVA-1.5.
       value: gray level of the others.
 
     Raises:
-      ValueError: `keep` is not between 0 and the number of cells.
+      ValueError: `keep` is not between 0 and the number of cells, or `share` not between 0 and 1.
     """
+    if share is not None:
+        if not 0 <= share <= 1:
+            raise ValueError(f"share={share} is not between 0 and 1")
+        keep = grid * grid - round(share * grid * grid)
     if not 0 <= keep <= grid * grid:
         raise ValueError(f"keep={keep} is not between 0 and {grid * grid}, the number of cells")
     kept = np.zeros(grid * grid, bool)
@@ -81,55 +118,75 @@ def mask(image: np.ndarray, rng: np.random.Generator, *, grid: int = 2, keep: in
     return np.where(seen[..., None], image, np.uint8(value))
 
 
-def diffusion_schedule(steps: int = 1000) -> tuple[np.ndarray, np.ndarray]:
-    """f64[steps] each: the shares of signal and of noise after step t, counted from 0, of the sigmoid schedule.
-
-    beta_t = sigmoid(linspace(-6, 6)) * (0.5e-2 - 1e-5) + 1e-5; signal = sqrt(prod(1 - beta)); noise = sqrt(1 -
-    signal^2). From VCD (arXiv:2311.16922); POVID, SeVa, STIC, BPO and Re-Align took it over.
-    """
-    beta = (0.5e-2 - 1e-5) / (1 + np.exp(-np.linspace(-6, 6, steps))) + 1e-5
-    kept = np.cumprod(1 - beta)
-    return np.sqrt(kept), np.sqrt(1 - kept)
-
-
 @registry.entry()
-def diffusion(
+def lesion(
     image: np.ndarray,
     rng: np.random.Generator,
     *,
+    box: tuple[float, float, float, float] | None = None,
+    scale: tuple[float, float] = (0.05, 0.2),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
     step: int = 500,
-    space: str = "pixel",
     clip: str = "clamp",
-    mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073),
-    std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711),
 ) -> np.ndarray:
-    """Gaussian noise of a diffusion process: `signal[t] * x + noise[t] * normal`; see `diffusion_schedule`.
+    """Noise inside a box, and nothing else: the lesion that MMedPO (arXiv:2412.06141) hides.
 
-    The same step is not the same noise in both spaces: pixels in [0, 1] have about a quarter of the spread of
-    normalised ones.
+    There, a visual tool finds the lesion of each image. For boxes of their own, call this while the records are made,
+    and keep what it returns as `views` of the record.
 
     Args:
       image: u8[H, W, 3].
       rng: source of chance.
-      step: t, from 0 to 999. POVID (arXiv:2402.11411) takes 500.
-      space: "pixel" adds the noise to pixels in [0, 1], as POVID; "normalized" to those less `mean` and divided by
-        `std`, as SeVa (arXiv:2405.20834) and BPO (arXiv:2403.08730).
-      clip: what becomes of values beyond [0, 1]. "clamp" to the nearest; "wrap" around to the other end, as the
-        conversion to bytes does in POVID's code.
-      mean: of each channel, CLIP's by default; for "normalized".
-      std: likewise.
+      box: left, top, right, bottom as shares of width and height; None draws one, a control without knowledge.
+      scale: of a box that is drawn, as in `random_crop`.
+      ratio: likewise.
+      step: of the noise, as in `diffusion`. MMedPO's is not known.
+      clip: likewise.
 
     Raises:
-      ValueError: unknown `space` or `clip`, or a step out of range.
+      ValueError: `box` is empty or leaves the image, or see `diffusion`.
     """
-    if space not in ("pixel", "normalized") or clip not in ("clamp", "wrap"):
-        raise ValueError(f"space={space!r}, clip={clip!r}: must be pixel or normalized, and clamp or wrap")
-    if not 0 <= step < 1000:
-        raise ValueError(f"step {step} is not between 0 and 999")
-    offset, spread = (np.zeros(3), np.ones(3)) if space == "pixel" else (np.asarray(mean), np.asarray(std))
-    signal, noise = (share[step] for share in diffusion_schedule())
-    x = (image / 255.0 - offset) / spread
-    x = (signal * x + noise * rng.standard_normal(image.shape)) * spread + offset
-    if clip == "wrap":
-        return np.trunc(x * 255).astype(np.int64).astype(np.uint8)
-    return np.round(x.clip(0, 1) * 255).astype(np.uint8)
+    if box is None:
+        left, top, right, bottom = _random_box(image, rng, scale, ratio)
+    else:
+        left, top, right, bottom = box
+        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+            raise ValueError(f"box={tuple(box)}: must be left < right and top < bottom, between 0 and 1")
+        height, width = image.shape[:2]
+        left, top = math.floor(left * width), math.floor(top * height)
+        right, bottom = math.ceil(right * width), math.ceil(bottom * height)
+    hidden = image.copy()
+    hidden[top:bottom, left:right] = diffusion(image[top:bottom, left:right], rng, step=step, clip=clip)
+    return hidden
+
+
+@registry.entry()
+def swap(image: np.ndarray, rng: np.random.Generator, *, pool: str | Sequence[str], fit: bool = True) -> np.ndarray:
+    """Another picture, drawn from a pool.
+
+    Args:
+      image: u8[H, W, 3]; a copy of it in the pool is passed over.
+      rng: source of chance.
+      pool: files, or a pattern of files such as "coco/**/*.jpg".
+      fit: resize the picture to the size of the image, so that it takes as many tokens; else it keeps its own.
+
+    Returns:
+      u8[H, W, 3], or u8[H', W', 3] without `fit`.
+
+    Raises:
+      ValueError: the pool holds no other picture, or (`MediaError`) one of its files cannot be read.
+    """
+    files = _matches(pool) if isinstance(pool, str) else pool
+    for i in rng.permutation(len(files)):
+        other = read_image(files[i])
+        if fit:
+            size = image.shape[1], image.shape[0]
+            other = np.array(Image.fromarray(other).resize(size, Image.Resampling.BILINEAR))
+        if not np.array_equal(other, image):
+            return other
+    raise ValueError(f"pool={pool!r}: none of its {len(files)} files is another picture")
+
+
+@functools.lru_cache
+def _matches(pattern: str) -> tuple[str, ...]:
+    return tuple(sorted(glob.glob(pattern, recursive=True)))

@@ -1,9 +1,13 @@
+import colorsys
+import glob
 import math
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from align_jax import registry
+from align_jax.data.media import MediaError
 from align_jax.preferences import corrupt
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -15,10 +19,31 @@ def build(name, **hyper):
     return registry.build("align_jax.preferences", f"corrupt:{name}", **hyper)
 
 
-@pytest.mark.parametrize("name", ["random_crop", "blank", "blur", "mask", "diffusion"])
-def test_a_corruption_keeps_shape_and_type_and_its_input_and_follows_the_generator(name):
-    original = IMAGE.copy()
-    once, again = (build(name)(IMAGE, np.random.default_rng(1)) for _ in range(2))
+ALL = [name for name in corrupt.__all__ if hasattr(getattr(corrupt, name), "facts")]
+
+
+@pytest.fixture
+def pool(tmp_path):
+    """Twelve pictures in two folders, each of one colour: 0, 20, ... 220."""
+    for i in range(12):
+        folder = tmp_path / "ab"[i % 2]
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(np.full((5, 9, 3), 20 * i, np.uint8)).save(folder / f"{i}.png")
+    return str(tmp_path / "**" / "*.png")
+
+
+def test_there_are_as_many_as_methods_need():
+    assert set(ALL) == {"random_crop", "blank", "blur", "mask", "diffusion", "gaussian", "jitter", "lesion"} | {
+        "pixelate",
+        "resize",
+        "swap",
+    }
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_corruption_keeps_shape_and_type_and_its_input_and_follows_the_generator(name, pool):
+    original, hyper = IMAGE.copy(), dict(pool=pool) if name == "swap" else {}
+    once, again = (build(name, **hyper)(IMAGE, np.random.default_rng(1)) for _ in range(2))
     assert once.shape == IMAGE.shape and once.dtype == np.uint8 and once.flags.writeable
     assert (once != IMAGE).any()
     np.testing.assert_array_equal(once, again)
@@ -72,6 +97,16 @@ def test_a_mask_keeps_as_many_cells_as_asked():
         assert set(np.unique(seen)) <= {5, 200}
     with pytest.raises(ValueError, match="between 0 and 9"):
         build("mask", grid=3, keep=10)(image, np.random.default_rng(0))
+
+
+def test_a_share_of_the_cells_is_blanked():
+    image = np.full((48, 48, 3), 200, np.uint8)
+    seen = build("mask", grid=24, share=0.3)(image, np.random.default_rng(0))[..., 0]
+    assert (seen == 0).sum() == 4 * 173  # .3 of 576 cells of 2 x 2 pixels is 172.8
+    assert (build("mask", grid=3, share=1.0)(image, np.random.default_rng(0)) == 0).all()
+    for share in (-0.1, 1.1):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            build("mask", share=share)(image, np.random.default_rng(0))
 
 
 def test_each_cell_is_kept_at_times():
@@ -129,3 +164,122 @@ def test_unknown_choices_are_refused():
         build("diffusion", clip="none")(IMAGE, np.random.default_rng(0))
     with pytest.raises(ValueError, match="999"):
         build("diffusion", step=1000)(IMAGE, np.random.default_rng(0))
+
+
+def test_resizing_leaves_as_many_details_as_the_tiny_image_has():
+    stripes = np.zeros((80, 120, 3), np.uint8)
+    stripes[:, ::2] = 255  # of one pixel: at a short side of 20, each tiny pixel sees two of either, or more
+    assert np.abs(build("resize")(stripes, None).astype(int) - 127).max() < 16
+    halves = np.zeros((80, 120, 3), np.uint8)
+    halves[:, 60:] = 255
+    seen = build("resize")(halves, None)[40, :, 0].astype(int)
+    assert seen[:54].max() == 0 and seen[66:].min() == 255  # blurred over little more than a tiny pixel of four
+    assert (np.diff(seen) >= 0).all() and len(np.unique(seen)) > 4  # a slope, no stairs
+    assert build("resize", short_side=1)(IMAGE, None).reshape(-1, 3).std(0).max() < IMAGE.std()
+    np.testing.assert_array_equal(build("resize", short_side=48)(IMAGE, None), IMAGE)
+    with pytest.raises(ValueError, match="below 1"):
+        build("resize", short_side=0)(IMAGE, None)
+
+
+def test_pixelating_gives_blocks_of_their_mean():
+    seen = build("pixelate", block=16)(IMAGE, None)
+    blocks = IMAGE.reshape(3, 16, 4, 16, 3).mean((1, 3))
+    np.testing.assert_allclose(seen[::16, ::16], blocks, atol=1.0)  # rows are rounded, then columns
+    np.testing.assert_array_equal(seen, np.repeat(np.repeat(seen[::16, ::16], 16, 0), 16, 1))
+    assert len(np.unique(build("pixelate", block=99)(IMAGE, None).reshape(-1, 3), axis=0)) == 1
+    with pytest.raises(ValueError, match="below 1"):
+        build("pixelate", block=0)(IMAGE, None)
+
+
+def test_brightness_is_a_uniform_factor():
+    gray, rng = np.full((2, 2, 3), 100, np.uint8), np.random.default_rng(0)
+    levels = np.array([build("jitter", brightness=0.5, hue=0.0)(gray, rng)[0, 0, 0] for _ in range(300)])
+    assert 50 <= levels.min() < 55 and 145 < levels.max() <= 150
+    assert levels.mean() == pytest.approx(100, abs=9)  # 5 standard deviations of 29 / sqrt(300)
+    assert (build("jitter", brightness=0.0, hue=0.5)(gray, rng) == 100).all()  # gray has no hue
+
+
+def test_hue_turns_both_ways_and_leaves_brightness_alone():
+    red, rng, turns = np.zeros((1, 1, 3), np.uint8), np.random.default_rng(0), []
+    red[..., 0] = 200
+    for _ in range(200):
+        seen = build("jitter", brightness=0.0, hue=0.3)(red, rng)[0, 0] / 255
+        hue, saturation, value = colorsys.rgb_to_hsv(*seen)
+        assert value == pytest.approx(200 / 255) and saturation > 0.98
+        turns.append((hue + 0.5) % 1 - 0.5)
+    assert -0.305 < min(turns) < -0.27 and 0.27 < max(turns) < 0.305
+
+
+@pytest.mark.parametrize("hyper", [dict(brightness=-0.1), dict(hue=0.6), dict(hue=-0.1)])
+def test_jitter_beyond_its_range_is_refused(hyper):
+    with pytest.raises(ValueError, match="must be at least 0"):
+        build("jitter", **hyper)(IMAGE, np.random.default_rng(0))
+
+
+def test_gaussian_noise_has_its_sigma_in_pixel_values_and_does_not_fade_the_image():
+    gray = np.full((100, 100, 3), 128, np.uint8)
+    seen = build("gaussian", sigma=20.0)(gray, np.random.default_rng(0)).astype(float)
+    assert seen.mean() == pytest.approx(128, abs=0.6) and seen.std() == pytest.approx(20, rel=0.03)
+    np.testing.assert_array_equal(build("gaussian", sigma=0.0)(IMAGE, np.random.default_rng(0)), IMAGE)
+
+
+def test_gaussian_noise_is_clamped_or_wrapped():
+    # Of sigma 225 around 128, 28 % lie below 0 and 28 % above 255: they pile up there, or spread over all levels.
+    gray = np.full((100, 100, 3), 128, np.uint8)
+    clamped = build("gaussian", sigma=225.0)(gray, np.random.default_rng(0))
+    wrapped = build("gaussian", sigma=225.0, clip="wrap")(gray, np.random.default_rng(0))
+    tail = 0.5 * math.erfc(128 / 225 / math.sqrt(2))
+    assert (clamped == 0).mean() == pytest.approx(tail, abs=0.02)
+    assert (wrapped == 0).mean() < 0.02 and np.bincount(wrapped.ravel(), minlength=256).min() > 50
+    for hyper in (dict(clip="none"), dict(sigma=-1.0)):
+        with pytest.raises(ValueError, match="clamp or wrap, and at least 0"):
+            build("gaussian", **hyper)(gray, np.random.default_rng(0))
+
+
+def test_noise_of_a_lesion_stays_in_its_box():
+    box = (0.25, 0.5, 0.75, 1.0)  # of 64 columns and 48 rows: columns 16 to 47, rows 24 to 47
+    changed = (build("lesion", box=box)(IMAGE, np.random.default_rng(0)) != IMAGE).any(-1)
+    assert not changed[:24].any() and not changed[:, :16].any() and not changed[:, 48:].any()
+    assert changed[24:, 16:48].mean() > 0.98
+    inside = build("diffusion", step=500)(IMAGE[24:, 16:48], np.random.default_rng(0))
+    seen = build("lesion", box=box, step=500)(IMAGE, np.random.default_rng(0))
+    np.testing.assert_array_equal(seen[24:, 16:48], inside)
+
+
+def test_a_lesion_without_a_box_is_somewhere_of_the_asked_size():
+    rng, corners = np.random.default_rng(0), []
+    for _ in range(50):
+        changed = (build("lesion", scale=(0.1, 0.1), step=900)(IMAGE, rng) != IMAGE).any(-1)
+        rows, columns = (np.flatnonzero(changed.any(axis)) for axis in (1, 0))
+        assert (np.ptp(rows) + 1) * (np.ptp(columns) + 1) == pytest.approx(0.1 * 48 * 64, rel=0.12)
+        corners.append((rows[0], columns[0]))
+    assert np.min(corners, 0).max() < 6 and (np.ptp(corners, 0) > 20).all()
+
+
+@pytest.mark.parametrize(
+    "box", [(0.5, 0, 0.5, 1), (0.6, 0, 0.5, 1), (0, 0.5, 1, 0.4), (-0.1, 0, 1, 1), (0, 0, 1, 1.1)]
+)
+def test_a_box_that_is_empty_or_too_large_is_refused(box):
+    with pytest.raises(ValueError, match="left < right"):
+        build("lesion", box=box)(IMAGE, np.random.default_rng(0))
+
+
+def test_a_swap_draws_from_all_of_the_pool_and_keeps_the_size_on_request(pool):
+    rng = np.random.default_rng(0)
+    fitted = [build("swap", pool=pool)(IMAGE, rng) for _ in range(200)]
+    assert {image.shape for image in fitted} == {IMAGE.shape}
+    assert {int(image[0, 0, 0]) for image in fitted} == set(range(0, 240, 20))
+    files = sorted(glob.glob(pool, recursive=True))[:1]
+    assert build("swap", pool=files, fit=False)(IMAGE, rng).shape == (5, 9, 3)
+
+
+def test_a_swap_passes_over_the_image_itself(pool):
+    forty = np.full((8, 8, 3), 40, np.uint8)
+    rng = np.random.default_rng(0)
+    assert all((build("swap", pool=pool)(forty, rng) != 40).all() for _ in range(50))
+    alone = [f for f in glob.glob(pool, recursive=True) if f.endswith("/2.png")]
+    for pool in (alone, [], "/nowhere/*.png"):
+        with pytest.raises(ValueError, match="none of its"):
+            build("swap", pool=pool)(forty, rng)
+    with pytest.raises(MediaError, match="gone.png"):
+        build("swap", pool=["gone.png"])(forty, rng)

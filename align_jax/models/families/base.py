@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from align_jax.models.mllm import MLLMConfig
+from align_jax.models.kinds import Sizes
 from align_jax.models.weights import Weights
 
 
 class Family(NamedTuple):
     """A published architecture at the sizes of one checkpoint."""
 
-    sizes: MLLMConfig
+    sizes: Sizes
     weights: Weights  # the names that transformers writes
     # (start of such a name, start as the published checkpoints have it), where they differ: both are read.
     published: tuple[tuple[str, str], ...] = ()
