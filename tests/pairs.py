@@ -31,8 +31,14 @@ def write(folder: Path, count: int = 24, seed: int = 0) -> Path:
 
 def config(path: Path, **changes):
     """DPO of a tiny model from scratch; `changes` are top-level settings."""
-    settings = dpo.get_config()
-    settings.update(steps=6, batch_size=8, log_every=1, **changes)
+    settings = small(dpo.get_config(), path)
+    settings.update(**changes)
+    return settings
+
+
+def small(settings, path: Path):
+    """A config, with a tiny model from scratch."""
+    settings.update(steps=6, batch_size=8, log_every=1)
     settings.data.source.path = str(path)
     settings.data.update(prompt_length=40, completion_length=24, max_reject_fraction=0.0)
     settings.tokenizer.vocab_size = 300

@@ -33,7 +33,7 @@ class RevisedBatch(PreferenceBatch):
     `IMAGE_ERROR` marks where the revised answer mends what was misread in the image.
     """
 
-    reads: ClassVar = Reads(completions=("chosen", "rejected", "revised"), views=("corrupted",), spans=("revised",))
+    reads: ClassVar = Reads(completions=("chosen", "rejected", "revised"), views=("corrupted",))
     masked: PromptTree  # K = 2: chosen, revised; and `tree` has K = 3: chosen, rejected, revised
     weights: jax.Array  # f32[B, 2, R] of rejected, revised; 1 where no span says otherwise
     misread: jax.Array  # f32[B, R] 1 on marked tokens of revised
