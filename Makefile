@@ -31,7 +31,7 @@ format: $(VENV)/.installed-test  ## in place
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
 
-parity: $(VENV)/.installed-test,parity  ## the tests that compare with PyTorch and transformers
+parity: $(VENV)/.installed-test,parity  ## the tests that compare with PyTorch, transformers, PEFT and TRL
 	$(VENV)/bin/python -m pytest -m parity $(ARGS)
 
 clean:  ## caches and build products; keeps $(VENV) and runs/

@@ -40,7 +40,7 @@ setup(
             "pytest-xdist",
             "ruff==0.17.*",
         ],  # formats differ between minor versions
-        "parity": ["peft", "torch"],  # the oracles that tests compare with
+        "parity": ["peft", "torch", "trl"],  # the oracles that tests compare with
         "cuda": ["jax[cuda12]"],  # cuda13 exists too, but needs a driver of 580 or newer
         "tpu": ["jax[tpu]"],
     },

@@ -42,7 +42,7 @@ def main(_):
     if REBIRTH.value:
         path = workdir / "rebirth.jsonl"
         if not path.exists():
-            save(path, answered(settings, start, console))
+            save(path, answered(settings, start, console), root="/")
         run.train(reborn(config, path), workdir / "rebirth", console=console, name="rebirth")
 
 
@@ -58,7 +58,7 @@ def reborn(config: ConfigDict, path: Path) -> ConfigDict:
     """Fine-tuning of the model before all rounds on the records in `path`."""
     settings = config.copy_and_resolve_references()
     settings.loss, settings.reference = (dict(name="sft"),), "none"
-    settings.data.source = dict(name="jsonl", path=str(path))
+    settings.data.source = dict(name="jsonl", path=str(path), root="/")  # pictures stay where they are
     settings.data.views, settings.data.two_sided = ConfigDict(), False
     return settings
 

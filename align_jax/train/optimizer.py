@@ -36,7 +36,7 @@ def build(
       schedule: "cosine" or "linear" down to 0, or "constant".
       b1: decay of AdamW's first moment.
       b2: decay of its second moment.
-      weight_decay: on matrices only; norms and biases are spared.
+      weight_decay: on everything but norms and biases, as in transformers.
       clip_norm: of the whole gradient.
       muon_learning_rate: at the peak, for what Muon updates; follows the same schedule.
       matrix_axes: for Muon: (path, parameter) -> its input and output axes, or None if it is for AdamW.
@@ -46,7 +46,7 @@ def build(
     """
     rate = _schedule(learning_rate, steps, warmup, schedule)
     if name == "adamw":
-        inner = optax.adamw(rate, b1=b1, b2=b2, weight_decay=weight_decay, mask=_is_matrix)
+        inner = optax.adamw(rate, b1=b1, b2=b2, weight_decay=weight_decay, mask=_decays)
     elif name == "muon":
 
         def dimension_numbers(params):
@@ -62,7 +62,7 @@ def build(
             adam_b1=b1,
             adam_b2=b2,
             weight_decay=weight_decay,
-            weight_decay_mask=_is_matrix,
+            weight_decay_mask=_decays,
             muon_weight_dimension_numbers=dimension_numbers,
         )
     else:
@@ -85,5 +85,6 @@ def _schedule(peak: float, steps: int, warmup: float, shape: str) -> optax.Sched
     return optax.join_schedules([rise, shapes[shape]()], [warmup_steps])
 
 
-def _is_matrix(params):
-    return jax.tree.map(lambda p: p.ndim > 1, params)
+def _decays(params):
+    """By name: norms and biases of stacked layers have as many axes as matrices."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: not path_name(path).endswith(("scale", "bias")), params)

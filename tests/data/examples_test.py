@@ -9,7 +9,7 @@ from align_jax.data.examples import Encode
 from align_jax.data.inputs import TileInputs
 from align_jax.data.media import ImageProcessor, read_image
 from align_jax.data.records import Record, RecordError
-from align_jax.types import PreferenceBatch
+from align_jax.types import PreferenceBatch, Reads, Span
 
 
 def png(level):
@@ -175,3 +175,52 @@ def test_a_template_that_loses_placeholders_is_noticed(encode, template):
     careless = TileInputs(Careless(), ImageProcessor(4, grid=2), max_images=2)
     with pytest.raises(RecordError, match="record 'r1'.*7 placeholders for 2 images"):
         dataclasses.replace(encode, inputs=careless)(RECORD)
+
+
+def test_everything_that_a_method_reads_is_encoded(encode, template):
+    reads = Reads(("chosen", "revised"), views=("similar",), numbers=("margin",), spans=("chosen",), ranked=2)
+    record = dataclasses.replace(
+        RECORD,
+        answers={"revised": "a red"},
+        views={"similar": (png(77),)},
+        meta={"margin": 2, "note": "kept out"},
+        spans={"chosen": (Span(2, 5, "accurate"), Span(6, 12, "inaccurate"))},
+        ranked=("a red", "a blue", "a green"),
+        scores=(3.0, 2.0, 1.0),
+    )
+    example = dataclasses.replace(encode, reads=reads)(record)
+    np.testing.assert_array_equal(example.completions["revised"], template.encode_completion("a red"))
+    np.testing.assert_array_equal(example.views["similar"].media.pixels, pixels([png(77)]))
+    assert example.numbers == {"margin": 2.0} and example.ranked_scores == [3.0, 2.0]
+    assert [template.decode(ids) for ids in example.ranked] == ["a red", "a blue"]
+    ids = example.completions["chosen"]
+    for (start, end, label), text in zip(example.spans["chosen"], (" red", " circle"), strict=True):
+        assert template._tokenizer.decode(ids[start:end].tolist()) == text, label
+
+
+@pytest.mark.parametrize(
+    ("reads", "message"),
+    [
+        (Reads(("revised",)), r"'answers'\['revised'\] is missing"),
+        (Reads(views=("corrupted",)), r"'views'\['corrupted'\] \(or data.views.corrupted\) is missing"),
+        (Reads(numbers=("margin",)), "'margin', a number, is missing"),
+        (Reads(spans=("chosen",)), r"'spans'\['chosen'\] is missing"),
+        (Reads(ranked=4), "'ranked', two or more answers, is missing"),
+    ],
+)
+def test_what_a_method_reads_and_a_record_lacks_is_named(encode, reads, message):
+    record = dataclasses.replace(RECORD, where="pairs.jsonl:3", meta={"margin": "high"})
+    with pytest.raises(RecordError, match=f"pairs.jsonl:3: {message}"):
+        dataclasses.replace(encode, reads=reads)(record)
+
+
+def test_a_view_of_the_config_serves_a_record_that_has_none(encode):
+    both = dataclasses.replace(encode, reads=Reads(views=("noisy",)), views={"noisy": noise})
+    assert both(RECORD).views["noisy"].media.pixels.shape == (8, 4, 4, 3)
+
+
+def test_spans_in_the_tail_that_is_cut_off_are_dropped(encode):
+    text = "a red circle, a blue triangle, a red circle"
+    spans = (Span(2, 5, "first"), Span(len(text) - 6, len(text), "last"))
+    example = encode(dataclasses.replace(RECORD, chosen=text, spans={"chosen": spans}))
+    assert [span.label for span in example.spans["chosen"]] == ["first"]

@@ -143,6 +143,19 @@ def written(inputs, *prompt) -> str:
     return text
 
 
+@pytest.mark.parametrize("model_type", published.SPECIAL)
+def test_places_say_which_characters_a_token_stands_for(opened, model_type):
+    inputs, text = opened(model_type), "a red circle, a blue"
+    ids, places = inputs.completion(text), inputs.places(text)
+    assert len(places) == len(ids) and places.min() >= 0 and places.max() <= len(text)
+    starts, ends = places.T
+    inside = ends > starts
+    assert "".join(text[a:b] for a, b in places[inside]).replace(" ", "") == text.replace(" ", "")
+    for id_, (a, b) in zip(ids[inside], places[inside], strict=True):
+        assert inputs.tokenizer.decode([id_]).strip() == text[a:b].strip()
+    assert not inside[-1], "the end of a turn stands for nothing"
+
+
 def test_media_stand_where_their_marks_are(opened):
     inputs, two = opened("llava_onevision"), [PICTURE, PICTURE[:30]]
     start, end = written(inputs, "@@").split("@@")

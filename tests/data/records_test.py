@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from align_jax.data.records import RecordError, parse_record
+from align_jax.types import Span
 
 ROOT = Path("/data")
 
@@ -141,3 +142,43 @@ def test_marks_must_match_videos_and_sounds_too():
     assert "1 <audio> marks for 0 audios" in reason(prompt="<audio> What?", image="a.png")
     mixed = parse(prompt="<image> and <audio>?", image="a.png", sounds=["a.wav"], videos=[["b.png"]])
     assert (len(mixed.images), len(mixed.sounds), len(mixed.videos)) == (1, 1, 1)
+
+
+MORE = {
+    "prompt": "What is it?",
+    "chosen": "a cup",
+    "answers": {"revised": "a mug", "absent": None},
+    "ranked": ["a cup", "a cap"],
+    "scores": [1, 0.5],
+    "views": {"similar": ["b.png"]},
+    "spans": {"chosen": [{"start": 0, "end": 5, "label": "accurate"}], "revised": [{"start": 2, "end": 5}]},
+    "margin": 0.5,
+}
+
+
+def test_what_some_methods_need_besides_is_read(tmp_path):
+    record = parse_record(MORE, "f:1", tmp_path)
+    assert record.answers == {"revised": "a mug"} and record.ranked == ("a cup", "a cap")
+    assert record.scores == (1.0, 0.5) and record.views == {"similar": (str(tmp_path / "b.png"),)}
+    assert record.spans == {"chosen": (Span(0, 5, "accurate"),), "revised": (Span(2, 5, 1.0),)}
+    assert record.meta == {"margin": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"answers": ["a mug"]}, "'answers' is a list: it must be an object"),
+        ({"answers": {"revised": 3}}, "'revised' is a number"),
+        ({"ranked": ["a cup", ""]}, "'ranked' is empty"),
+        ({"scores": [1]}, "1 'scores' for 2 'ranked' answers"),
+        ({"scores": [1, "N/A"]}, "'scores' holds something that is no number"),
+        ({"views": {"similar": ["../../etc/passwd"]}}, "leaves the data root"),
+        ({"spans": {"rejected": []}}, r"'spans'\['rejected'\] marks parts of an answer that is not there"),
+        ({"spans": {"chosen": [{"start": 3, "end": 9}]}}, "goes from 3 to 9 in a text of 5 characters"),
+        ({"spans": {"chosen": [{"start": 3, "end": 3}]}}, "goes from 3 to 3"),
+        ({"spans": {"chosen": [[0, 5]]}}, r"'spans'\['chosen'\]\[0\] must be"),
+    ],
+)
+def test_what_some_methods_need_is_checked(tmp_path, change, message):
+    with pytest.raises(RecordError, match=message):
+        parse_record(MORE | change, "f:1", tmp_path)

@@ -11,6 +11,7 @@ from align_jax import registry
 from align_jax.data.media import read_image
 from align_jax.data.records import Record
 from align_jax.preferences.save import save
+from align_jax.types import Span
 
 
 def png(value):
@@ -80,3 +81,18 @@ def test_a_failure_leaves_the_old_file_and_no_other(tmp_path):
         save(tmp_path / "pairs.jsonl", [RECORD, broken])
     assert (tmp_path / "pairs.jsonl").read_text() == before
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["pairs.jsonl"]
+
+
+def test_what_some_methods_need_besides_is_read_back(tmp_path):
+    full = dataclasses.replace(
+        RECORD,
+        answers={"revised": "that"},
+        ranked=("this", "thät"),
+        scores=(1.0, 0.5),
+        views={"similar": (png(3),)},
+        spans={"chosen": (Span(0, 4, "accurate"),), "revised": (Span(1, 2, 2.5),)},
+    )
+    save(tmp_path / "pairs.jsonl", [full])
+    got = registry.build("align_jax.data.sources", "jsonl", path=str(tmp_path / "pairs.jsonl"))()[0]
+    assert (got.answers, got.ranked, got.scores, got.spans) == (full.answers, full.ranked, full.scores, full.spans)
+    assert read(got.views["similar"]) == (png(3),)
