@@ -43,6 +43,7 @@ def main(_):
     if TUNING_SEED.value in seeds:
         raise ValueError(f"seed {TUNING_SEED.value} is for tuning: report others")
     clock, train = Clock(workdir), config.train.to_dict()
+    check_budget(workdir, train)
     with workers(workdir) as pool:
         folders = {seed: str(workdir / f"seed{seed}") for seed in (TUNING_SEED.value, *seeds)}
         stages = [(folder, seed, STAGES.value.to_dict()) for seed, folder in folders.items()]
@@ -75,6 +76,15 @@ def main(_):
         seconds=clock.seconds(),
         console=console,
     )
+
+
+def check_budget(workdir: Path, train: dict) -> None:
+    """Raises ValueError if the workdir holds results of another budget; notes it in a new one."""
+    path, budget = workdir / "budget.json", json.loads(json.dumps(train))
+    if path.exists() and json.loads(path.read_text()) != budget:
+        raise ValueError(f"{workdir} was made with another budget (config.train): choose another workdir")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(budget, indent=2))
 
 
 class Clock:
@@ -141,11 +151,12 @@ def finished(
     for done, future in enumerate(concurrent.futures.as_completed(waiting), 1):
         spent = time.perf_counter() - start
         left = spent / done * (len(calls) - done)
-        call = waiting[future]
-        what = f"{call[0].method} {call[0].name} seed {call[0].seed}" if isinstance(call[0], Job) else call[0]
-        clock.seconds()
+        call, result = waiting[future], future.result()
+        what = f"{call[0].name}, seed {call[0].seed}" if isinstance(call[0], Job) else call[0]
         console.print(f"{title} {done}/{len(calls)}  {spent:.0f} s, {left:.0f} s left  {what}", soft_wrap=True)
-        yield call, future.result()
+        if isinstance(result, dict) and "failed" in result:
+            console.print(f"  {what} failed: {result['failed']}", style="red", soft_wrap=True)
+        yield call, result
 
 
 if __name__ == "__main__":

@@ -53,6 +53,11 @@ class Job:
         """Where the result is, once the job is done."""
         return self.path / "result.json"
 
+    @property
+    def settings(self) -> dict:
+        """What distinguishes it from other jobs of its name, as JSON gives it back."""
+        return json.loads(json.dumps({"learning_rate": self.learning_rate, "loss": self.loss, "views": self.views}))
+
 
 def start_worker(cores: list[set[int]], next_worker, cache: str) -> None:
     """Initialises a process: its share of the cores, and a cache of compiled functions that all share."""
@@ -87,9 +92,11 @@ def prepare(folder: str, seed: int, stages: dict) -> float:
 
 
 def run(job: Job) -> dict:
-    """Trains and measures; returns and saves `{"settings", "seconds", "ratios", "drift"}`, or `{"failed": why}`."""
+    """Trains and measures, unless that is done; returns and saves `{"settings", "seconds", "ratios", "drift"}`, or `{"failed": why}`."""
     if job.result.exists():
-        return json.loads(job.result.read_text())
+        result = json.loads(job.result.read_text())
+        if {"views": job.settings["views"], **result["settings"]} == job.settings:
+            return result
     shutil.rmtree(job.path, ignore_errors=True)
     job.path.mkdir(parents=True)
     with open(job.path / "log.txt", "w", encoding="utf-8") as file:
@@ -100,7 +107,7 @@ def run(job: Job) -> dict:
         except Exception as error:  # the others go on; this one is tried again by the next run
             traceback.print_exc(file=file)
             return {"failed": f"{type(error).__name__}: {error}; see {job.path}/log.txt"}
-    result["settings"] = {"learning_rate": job.learning_rate, "loss": list(job.loss)}
+    result["settings"] = job.settings
     if not job.final:
         for name in ("checkpoints", "tensorboard"):
             shutil.rmtree(job.path / name, ignore_errors=True)
