@@ -92,7 +92,10 @@ def prepare(folder: str, seed: int, stages: dict) -> float:
 
 
 def run(job: Job) -> dict:
-    """Trains and measures, unless that is done; returns and saves `{"settings", "seconds", "ratios", "drift"}`, or `{"failed": why}`."""
+    """Trains and measures, unless that is done.
+
+    Returns, and saves, `{"settings", "seconds", "ratios", "captions", "drift"}`, or `{"settings", "failed": why}`.
+    """
     if job.result.exists():
         result = json.loads(job.result.read_text())
         if {"views": job.settings["views"], **result["settings"]} == job.settings:
