@@ -56,6 +56,22 @@ def test_a_resumed_run_equals_one_that_never_stopped(trained, tmp_path):
     assert log.read(tmp_path / "whole" / "metrics.jsonl") == log.read(tmp_path / "parts" / "metrics.jsonl")
 
 
+def test_what_a_loss_remembers_is_resumed_too(trained, tmp_path):
+    config = pairs.config(trained / "data" / "pairs.jsonl", init_from=str(trained / "run"))
+    config.loss, config.steps, config.optimizer.schedule = (dict(name="bco"),), 4, "constant"
+    run.train(config, tmp_path / "whole")
+    config.steps = 2
+    run.train(config, tmp_path / "parts")
+    config.steps = 4
+    run.train(config, tmp_path / "parts")
+    assert_equal(params_of(tmp_path / "whole"), params_of(tmp_path / "parts"))
+    whole, parts = (log.read(tmp_path / name / "metrics.jsonl") for name in ("whole", "parts"))
+    assert whole == parts
+    # Forgotten, the mean of the third step would be of its own rewards alone.
+    own = (whole[2]["rewards/chosen"] + whole[2]["rewards/rejected"]) / 2
+    assert abs(whole[2]["delta"] - own) > 0.1 * abs(own) > 0
+
+
 def test_a_run_goes_on_on_another_mesh(trained, tmp_path):
     path = trained / "data" / "pairs.jsonl"
     config = pairs.config(path)

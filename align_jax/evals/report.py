@@ -1,41 +1,22 @@
-"""One HTML page, or a table in a terminal: a model before and after alignment. How it looks: report.html.jinja.
-
-The page is one file that asks for nothing over a network, so that it can be mailed and kept with the run.
-"""
+"""One HTML page, or a table in a terminal: a model before and after alignment. How it looks: report.html.jinja."""
 
 import base64
 import dataclasses
 import io
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Literal, NamedTuple
 
-import jinja2
-import matplotlib
 import numpy as np
-from markupsafe import Markup
-from matplotlib.figure import Figure
 from PIL import Image
 from rich.table import Table
 from rich.text import Text
 
+from align_jax.evals import page
+from align_jax.evals.curves import plot
 from align_jax.evals.intervals import Interval
 from align_jax.evals.mentions import Mention
-
-# Title of a panel: label of its y axis, metrics (those found are drawn), a level to compare with.
-PANELS = {
-    "Loss": ("loss", ("loss",), None),
-    "Rewards": ("implicit reward (nats)", ("rewards/chosen", "rewards/rejected"), 0),
-    "Pairs ranked as labelled": ("share of pairs (1 = all)", ("rewards/accuracies",), 0.5),
-    "Log-probability of answers": ("nats per answer", ("logps/chosen", "logps/rejected"), None),
-    "Gradient": ("global norm", ("grad_norm",), None),
-}
-# Figures are drawn in colours that nothing else has, and these become what the page's light or dark style says.
-INKS = {"#0a0001": "var(--muted)", "#0a0002": "var(--line)", "#0a0003": "var(--accent)", "#0a0004": "var(--bad)"}
-GRAY, LINE, *SERIES = INKS
 
 
 class Change(NamedTuple):
@@ -185,7 +166,7 @@ def write(
       title: such as "Fewer hallucinations by DPO".
       summary: the result in one sentence, the headline: "CHAIR_i fell from 33.1 % to 12.0 %."
       rows: the metrics.
-      curves: stage -> the lines of its metrics.jsonl, each with "step"; of the rest, what `PANELS` names is drawn.
+      curves: stage -> the lines of its metrics.jsonl, each with "step"; what `curves.PANELS` names is drawn.
       pictures: of the evaluation set; say in `notes` how they were chosen.
       facts: what is needed to do it again: configuration, seed, sizes, time, command.
       notes: what the numbers do not show.
@@ -194,48 +175,9 @@ def write(
     Raises:
       ValueError: an answer's mentions do not fit its text.
     """
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    env = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, loader=loader, trim_blocks=True)
     stages = {stage: panels for stage, lines in curves.items() if (panels := plot(stage, lines))}
     given = dict(title=title, summary=summary, pictures=pictures, facts=facts, notes=notes, names=names)
-    page = env.get_template("report.html.jinja").render(given, groups=_groups(rows), stages=stages)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(page, "utf-8", "xmlcharrefreplace")  # a tokenizer may cut a character in half
-    temporary.replace(path)
-
-
-def plot(stage: str, lines: Sequence[Mapping[str, float]]) -> dict[str, Markup]:
-    """Title -> SVG, of the panels that there are finite numbers for: pale as logged, bold their moving average."""
-    drawn = {}
-    style = {"svg.fonttype": "none", "font.size": 8, "axes.linewidth": 0.6, "axes.spines.right": False}
-    style |= dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"), GRAY)
-    for title, (label, keys, level) in PANELS.items():
-        points = {k: [(x["step"], x[k]) for x in lines if math.isfinite(x.get(k, math.nan))] for k in keys}
-        found = {k: np.transpose(v) for k, v in points.items() if v}
-        if not found:
-            continue
-        # The salt keeps ids apart that are made from content, and the page the same from run to run.
-        with matplotlib.rc_context(style | {"axes.spines.top": False, "svg.hashsalt": stage + title}):
-            figure = Figure((3.4, 2.2), layout="constrained")
-            axes = figure.add_subplot(xlabel="step", ylabel=label)
-            if level is not None:
-                axes.axhline(level, color=LINE, linewidth=1)
-            for (key, (steps, values)), color, dash in zip(found.items(), SERIES, ("-", "--"), strict=False):
-                window = np.ones(len(values) // 20 * 2 + 1)
-                smooth = np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
-                axes.plot(steps, values, color=color, linewidth=0.8, alpha=0.3)
-                axes.plot(steps, smooth, dash, color=color, linewidth=1.6, label=key.split("/")[-1])
-            if len(found) > 1:
-                axes.legend(frameon=False)
-            metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-            figure.savefig(buffer := io.StringIO(), format="svg", transparent=True, metadata=metadata)
-        # As a part of HTML it needs no XML header and no namespaces; the ids of groups would repeat in every figure.
-        svg = buffer.getvalue()
-        svg = re.sub(r' xmlns[:\w]*="[^"]*"|(?<=<g) id="[^"]*"', "", svg[svg.index("<svg") :])
-        drawn[title] = Markup(re.sub("|".join(INKS), lambda ink: INKS[ink[0]], svg))
-    return drawn
+    page.save(path, page.render("report.html.jinja", **given, groups=_groups(rows), stages=stages))
 
 
 def _groups(rows: Sequence[Row]) -> dict[str, list[Row]]:

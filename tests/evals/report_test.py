@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from align_jax.evals import report
+from align_jax.evals import curves, page, report
 from align_jax.evals.intervals import Interval
 from align_jax.evals.mentions import Mention, mentions
 
@@ -116,17 +116,18 @@ def test_the_picture_is_lossless(tmp_path):
 
 def test_panels_are_those_that_there_are_numbers_for():
     lines = [{"step": 1, "loss": 2.0, "odd": 1.0}, {"step": 2, "rewards/accuracies": 0.5}, {"step": 3, "loss": np.nan}]
-    panels = report.plot("DPO", lines)
+    panels = curves.plot("DPO", lines)
     assert list(panels) == ["Loss", "Pairs ranked as labelled"]
     assert "share of pairs" in panels["Pairs ranked as labelled"]
-    assert "#0a000" not in "".join(panels.values())  # every ink became a colour of the page
-    assert report.plot("DPO", [{"step": 1}]) == report.plot("DPO", []) == {}
+    svgs = "".join(panels.values())  # every colour became one of the page
+    assert not any(color in svgs for color in page.COLORS.values()) and "var(--accent)" in svgs
+    assert curves.plot("DPO", [{"step": 1}]) == curves.plot("DPO", []) == {}
 
 
 def test_every_panel_is_explained(tmp_path):
-    lines = [dict.fromkeys([key for _, keys, _ in report.PANELS.values() for key in keys], 1.0) | {"step": 1}]
+    lines = [dict.fromkeys([key for _, keys, _ in curves.PANELS.values() for key in keys], 1.0) | {"step": 1}]
     page = write(tmp_path, curves={"DPO": lines})
-    assert page.count("<svg") == len(report.PANELS)
+    assert page.count("<svg") == len(curves.PANELS)
     assert not re.search(r"</b>\s*</figcaption>", page)
 
 
