@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from jax.sharding import Mesh
 from align_jax import build, sharding
 from align_jax.data.pipeline import in_order
 from align_jax.data.records import Record
-from align_jax.data.rejects import Rejects
+from align_jax.data.rejects import Rejects, none_allowed
 from align_jax.models import pretrained
 from align_jax.rollout.answer import answers
 from align_jax.rollout.sampler import sample
@@ -112,7 +111,7 @@ def ask(
     model, mesh = trained.model, trained.mesh
     batch_size += -batch_size % (mesh.shape["data"] * mesh.shape["fsdp"])
     encode, packer = model.encode(max_tokens), model.packer(batch_size, max_tokens)
-    rejects = rejects or Rejects(Path(tempfile.gettempdir()) / "align_jax_rejects.jsonl", limit=0)
+    rejects = rejects or none_allowed()
     batches = in_order(_Blind(records) if blind else records, encode, rejects=rejects, batch_size=batch_size)
     asked: list[Record] = []
 

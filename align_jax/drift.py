@@ -2,9 +2,7 @@
 
 import dataclasses
 import functools
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -13,7 +11,7 @@ from align_jax import sharding
 from align_jax.ask import Trained, ask
 from align_jax.data.pipeline import in_order
 from align_jax.data.records import Record
-from align_jax.data.rejects import Rejects
+from align_jax.data.rejects import none_allowed
 from align_jax.scoring import score_both
 from align_jax.types import Params, Policy, PreferenceBatch, PromptTree
 
@@ -66,10 +64,9 @@ def _compare(trained: Trained, reference: Trained, records: Sequence[Record], ma
     batch_size += -batch_size % (mesh.shape["data"] * mesh.shape["fsdp"])
     encode = model.encode(max_tokens, reads=PreferenceBatch.reads)
     packer = model.packer(batch_size, max_tokens)
-    rejects = Rejects(Path(tempfile.gettempdir()) / "align_jax_rejects.jsonl", limit=0)
     found = []
     with jax.set_mesh(mesh):
-        for _, examples in in_order(records, encode, rejects=rejects, batch_size=batch_size):
+        for _, examples in in_order(records, encode, rejects=none_allowed(), batch_size=batch_size):
             tree = sharding.to_mesh(mesh, PreferenceBatch.pack(examples, packer).tree)
             both = jax.device_get(_both(model.policy, trained.params, reference.params, tree))
             found.append(np.stack(both)[:, : len(examples)])

@@ -199,6 +199,7 @@ class Reads(NamedTuple):
     numbers: tuple[str, ...] = ()  # fields that hold a number
     spans: tuple[str, ...] = ()  # completions whose parts are labelled
     ranked: int = 0  # answers of `ranked`, at most; a record may have fewer, but two
+    check: Callable[[Example], str] | None = None  # what else is wrong with a record, or ""; a function of a module
 
 
 class PackTree(Protocol):

@@ -1,12 +1,14 @@
 """Alignment in rounds: each starts from the one before, its reference. mrDPO, and iterative DPO at large.
 
     python experiments/rounds.py --config=configs/video_salmonn2.py --workdir=runs/mrdpo --rounds=3 \
-        --config.init_from=runs/sft --config.data.source.path='pairs_{round}.jsonl' --rebirth
+        --config.init_from=runs/sft --config.data.source.path='pairs_{round}.jsonl' \
+        --plain_first --rebirth
 
-`{round}` in the path of the data, if it is there, is 0, 1, ...: pairs sampled anew from the model of the round before
-(`experiments/generate.py`, then your judge). With `--rebirth` the model of before all rounds is at last fine-tuned on
-what the final one says to the same prompts (video-SALMONN 2, https://arxiv.org/abs/2506.15220). What is done is kept:
-run again, it goes on.
+`{round}` in the path of the data, if it is there, is 0, 1, ...: pairs made anew from the model of the round before.
+When those of a round are missing, the script ends and names the model to sample from. With `--plain_first` the first
+round has the first term of `config.loss` alone: mrDPO begins with plain DPO. With `--rebirth` the model of before all
+rounds is at last fine-tuned on what the final one says to the same prompts (video-SALMONN 2,
+https://arxiv.org/abs/2506.15220). What is done is kept: run again, it goes on.
 """
 
 from collections.abc import Iterator
@@ -26,6 +28,7 @@ from experiments import console as script
 CONFIG = config_flags.DEFINE_config_file("config", None, "How to align in each round.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Gets round0, round1, ..., rebirth.jsonl and rebirth.")
 ROUNDS = flags.DEFINE_integer("rounds", 3, "How many.", lower_bound=1)
+PLAIN_FIRST = flags.DEFINE_bool("plain_first", False, "Whether the first round has the first term of the loss alone.")
 REBIRTH = flags.DEFINE_bool("rebirth", False, "Whether to fine-tune the first model on the last one's answers.")
 flags.mark_flags_as_required(["config", "workdir"])
 
@@ -37,6 +40,8 @@ def main(_):
     start = config.init_from
     for i in range(ROUNDS.value):
         settings = of_round(config, i, start)
+        if i and not Path(settings.data.source.path).exists():
+            raise ValueError(f"round {i} needs {settings.data.source.path}: make it from {start}, and run this again")
         start = str(workdir / f"round{i}")
         run.train(settings, start, console=console, name=f"round {i}")
     if REBIRTH.value:
@@ -51,6 +56,8 @@ def of_round(config: ConfigDict, i: int, start: str) -> ConfigDict:
     settings = config.copy_and_resolve_references()
     settings.init_from = start
     settings.data.source.path = config.data.source.path.format(round=i)
+    if i == 0 and PLAIN_FIRST.value:
+        settings.loss = config.loss[:1]
     return settings
 
 

@@ -38,7 +38,8 @@ class Encode:
             end, media anywhere.
         """
         texts = {"chosen": record.chosen, "rejected": record.rejected, **record.answers}
-        texts = {name: text for name, text in texts.items() if text is not None}
+        wanted = {"chosen", "rejected", *self.reads.completions}
+        texts = {name: text for name, text in texts.items() if text is not None and name in wanted}
         self._check(record, texts)
         images = [_read(read_image, image, f"'images'[{i}]", record) for i, image in enumerate(record.images)]
         videos = [
@@ -64,7 +65,7 @@ class Encode:
             others = enumerate(record.rejected_images)
             other = [_read(read_image, image, f"'rejected_images'[{i}]", record) for i, image in others]
             views["rejected"] = self._prompt(record, other, videos, sounds)
-        return Example(
+        example = Example(
             id=record.id,
             prompt=prompt,
             completions={name: self._completion(record, name, text) for name, text in texts.items()},
@@ -72,8 +73,11 @@ class Encode:
             ranked=[self._completion(record, "ranked", text) for text in record.ranked[: self.reads.ranked]],
             ranked_scores=list(record.scores[: self.reads.ranked]),
             numbers={name: float(record.meta[name]) for name in self.reads.numbers},
-            spans={name: self._spans(record, texts[name], spans) for name, spans in record.spans.items()},
+            spans={name: self._spans(record, texts[name], record.spans[name]) for name in texts.keys() & record.spans},
         )
+        if self.reads.check and (reason := self.reads.check(example)):
+            raise RecordError(record.place, reason)
+        return example
 
     def _check(self, record: Record, texts: Mapping[str, str]) -> None:
         reads, meta = self.reads, record.meta

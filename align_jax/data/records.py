@@ -1,6 +1,7 @@
 """The canonical record: what every source yields, whatever the file it comes from."""
 
 import dataclasses
+import math
 import os
 import types
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,8 @@ from align_jax.types import Span
 
 IMAGE_MARK, VIDEO_MARK, AUDIO_MARK = MARKS = ("<image>", "<video>", "<audio>")
 FIELDS = ("id", "prompt", "image", "images", "videos", "sounds", "chosen", "rejected", "rejected_images")
-FIELDS += ("answers", "ranked", "scores", "views", "spans")
+# Many data sets have columns of these names: what is of another type stays in `meta`.
+MORE = {"answers": Mapping, "ranked": list, "scores": list, "views": Mapping, "spans": Mapping}
 
 
 class RecordError(ValueError):
@@ -79,7 +81,7 @@ def parse_record(row: Mapping[str, Any], where: str, root: Path, default_id: str
         (names to texts), `ranked` (texts, the best first), `scores` (a number for each of them), `views` (names to
         lists of images), `spans` (names of answers to lists of `{"start", "end", "label"}`, in characters). An image
         or recording is a path relative to `root`, encoded bytes, or `{"bytes": ..., "path": ...}`. Null counts as
-        absent. All other keys go to `meta`.
+        absent. All other keys go to `meta`, and so do the last five where they are of another type.
       where: file and row, for messages.
       root: folder that image paths are relative to, and may not leave.
       default_id: the id of rows that have none; the source passes its row number.
@@ -101,8 +103,9 @@ def parse_record(row: Mapping[str, Any], where: str, root: Path, default_id: str
     for mark, count in zip(MARKS, map(len, (images, videos, sounds)), strict=True):
         check_marks(prompt, count, where, mark)
     other = row.get("rejected_images")
-    answers = {name: _text(_mapping(row, "answers", where), name, where) for name in _mapping(row, "answers", where)}
-    ranked = tuple(_text({"ranked": text}, "ranked", where) for text in _list(row.get("ranked"), "'ranked'", where))
+    more = {key: row[key] for key, kind in MORE.items() if isinstance(row.get(key), kind)}
+    answers = {name: _text(more["answers"], name, where) for name in more.get("answers", ())}
+    ranked = tuple(_ranked(text, i, where) for i, text in enumerate(more.get("ranked", ())))
     return Record(
         id=_id(row, where) or default_id or where,
         prompt=prompt,
@@ -112,19 +115,19 @@ def parse_record(row: Mapping[str, Any], where: str, root: Path, default_id: str
         rejected_images=None if other is None else _files(other, "'rejected_images'", where, root),
         chosen=_text(row, "chosen", where),
         rejected=_text(row, "rejected", where),
-        meta={key: value for key, value in row.items() if key not in FIELDS},
+        meta={key: value for key, value in row.items() if key not in FIELDS and key not in more},
         where=where,
         answers={name: text for name, text in answers.items() if text is not None},
-        ranked=tuple(text for text in ranked if text is not None),
-        scores=_scores(row, len(ranked), where),
+        ranked=ranked,
+        scores=_scores(more["scores"], len(ranked), where) if ranked and "scores" in more else (),
         views={
             name: _files(files, f"'views'[{name!r}]", where, root)
-            for name, files in _mapping(row, "views", where).items()
+            for name, files in more.get("views", {}).items()
             if files is not None
         },
         spans={
             name: _spans(spans, name, {"chosen": row.get("chosen"), "rejected": row.get("rejected")} | answers, where)
-            for name, spans in _mapping(row, "spans", where).items()
+            for name, spans in more.get("spans", {}).items()
             if spans is not None
         },
     )
@@ -174,20 +177,22 @@ def _files(values: Any, field: str, where: str, root: Path) -> tuple[bytes | str
     return tuple(_image(v, f"{field}[{i}]", where, root) for i, v in enumerate(_list(values, field, where)))
 
 
-def _mapping(row: Mapping[str, Any], field: str, where: str) -> Mapping[str, Any]:
-    value = row.get(field)
-    if value is not None and not isinstance(value, Mapping):
-        raise RecordError(where, f"{field!r} is {_kind(value)}: it must be an object, from names to what they name")
-    return value or {}
+def _ranked(text: Any, i: int, where: str) -> str:
+    if text is None:  # not left out: scores are counted by place
+        raise RecordError(where, f"'ranked'[{i}] is null: leave it out, and its score")
+    return _text({f"ranked[{i}]": text}, f"ranked[{i}]", where)
 
 
-def _scores(row: Mapping[str, Any], count: int, where: str) -> tuple[float, ...]:
-    scores = _list(row.get("scores"), "'scores'", where)
-    if not all(isinstance(x, int | float) and not isinstance(x, bool) for x in scores):
+def _scores(scores: Sequence[Any], count: int, where: str) -> tuple[float, ...]:
+    if not all(_number(x) for x in scores):
         raise RecordError(where, "'scores' holds something that is no number: write a number for each of 'ranked'")
     if scores and len(scores) != count:
         raise RecordError(where, f"there are {len(scores)} 'scores' for {count} 'ranked' answers: write one for each")
     return tuple(map(float, scores))
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _spans(spans: Any, name: str, answers: Mapping[str, Any], where: str) -> tuple[Span, ...]:
@@ -196,17 +201,18 @@ def _spans(spans: Any, name: str, answers: Mapping[str, Any], where: str) -> tup
         raise RecordError(where, f"{field} marks parts of an answer that is not there: leave them out")
     found = []
     for i, span in enumerate(_list(spans, field, where)):
-        keys = {"start": int, "end": int, "label": (str, int, float)}
-        if not isinstance(span, Mapping) or not all(isinstance(span.get(k, 1), kind) for k, kind in keys.items()):
+        label = span.get("label", 1.0) if isinstance(span, Mapping) else None
+        well_formed = isinstance(label, str) or _number(label)
+        if not (well_formed and all(type(span.get(key)) is int for key in ("start", "end"))):
             raise RecordError(
                 where, f'{field}[{i}] must be {{"start": number, "end": number, "label": text or number}}'
             )
-        start, end = span.get("start", -1), span.get("end", -1)
+        start, end = span["start"], span["end"]
         if not 0 <= start < end <= len(text):
             raise RecordError(
                 where, f"{field}[{i}] goes from {start} to {end} in a text of {len(text)} characters: correct it"
             )
-        found.append(Span(start, end, span.get("label", 1.0)))
+        found.append(Span(start, end, label))
     return tuple(found)
 
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import tempfile
+import uuid
 from pathlib import Path
 
 SHOWN = 3
@@ -9,6 +11,11 @@ SHOWN = 3
 
 class TooManyRejects(RuntimeError):
     """More records are broken than was allowed, or none is left."""
+
+
+def none_allowed() -> "Rejects":
+    """For data that must be whole: the first broken record ends everything."""
+    return Rejects(Path(tempfile.gettempdir()) / f"align_jax_rejects_{uuid.uuid4().hex}.jsonl", limit=0)
 
 
 class Rejects:

@@ -80,7 +80,11 @@ class Objective:
             raise ValueError(f"{names} read batches of unrelated classes: {[c.__name__ for c in classes]}")
         if sum(term.facts["prepare"] is not None for term in losses) > 1:
             raise ValueError(f"of {names}, more than one changes what is scored")
-        return cls(names, weights, losses, batch)
+        objective = cls(names, weights, losses, batch)
+        changed = any(term.facts["prepare"] is not None for term in losses)
+        if "kl" in objective.statistics and (changed or not objective.needs_reference):
+            raise ValueError(f"{names}: kl needs a reference that scores the same trees as the policy")
+        return objective
 
     @property
     def needs_reference(self) -> bool:
@@ -130,7 +134,9 @@ class Objective:
             else:
                 mean, term_metrics = term(*scores, batch)
             means.append(mean)
-            metrics |= {f"loss/{name}": mean, **term_metrics}
+            # Of what two terms measure each in its way, the first keeps the plain name.
+            own = {f"{name}/{key}" if key in metrics else key: value for key, value in term_metrics.items()}
+            metrics |= {f"loss/{name}": mean, **own}
         return tuple(means), metrics, remembered
 
     def value(self, means: Sequence[Mean], counts: Sequence[jax.Array]) -> jax.Array:

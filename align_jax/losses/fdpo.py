@@ -17,26 +17,30 @@ UNSURE, ACCURATE, INACCURATE, ANALYSIS = range(4)
 LABELS = {"accurate": ACCURATE, "inaccurate": INACCURATE, "analysis": ANALYSIS, "unsure": UNSURE}
 
 
+def wrong_segments(example: Example) -> str:
+    spans = example.spans["chosen"]
+    if len(spans) > len(example.completions["chosen"]):
+        return f"'spans' mark {len(spans)} segments in an answer of fewer tokens: leave out those that overlap"
+    unknown = sorted({str(span.label) for span in spans if str(span.label).lower() not in LABELS})
+    return f"a segment is labelled {unknown[0]!r}: write one of {', '.join(LABELS)}" if unknown else ""
+
+
 @pytree
 class SegmentBatch(CompletionBatch):
     """Answers (`completions["chosen"]`) cut into segments (`spans["chosen"]`), each of them judged."""
 
-    reads: ClassVar = Reads(completions=("chosen",), spans=("chosen",))
+    reads: ClassVar = Reads(completions=("chosen",), spans=("chosen",), check=wrong_segments)
     segments: jax.Array  # i32[B, R] number of the segment that a token is in, from 1; 0 in none
     labels: jax.Array  # i32[B, R] of segment s + 1, a value of LABELS; UNSURE past the last one
 
     @classmethod
     def pack(cls, examples: Sequence[Example], pack_tree: PackTree) -> "SegmentBatch":
-        """Raises ValueError for a label that is none of "accurate", "inaccurate", "analysis" and "unsure"."""
         segments = np.zeros((pack_tree.batch_size, pack_tree.completion_length), np.int32)
         labels = np.full_like(segments, UNSURE)
         for example, row, kinds in zip(examples, segments, labels, strict=False):
             row[:] = number_tokens(example.spans["chosen"], len(row))
             for number in set(row.tolist()) - {0}:  # a segment without tokens has nothing to learn from
-                label = str(example.spans["chosen"][number - 1].label).lower()
-                if label not in LABELS:
-                    raise ValueError(f"example {example.id!r}: a segment is {label!r}, not one of {', '.join(LABELS)}")
-                kinds[number - 1] = LABELS[label]
+                kinds[number - 1] = LABELS[str(example.spans["chosen"][number - 1].label).lower()]
         answers = CompletionBatch.pack(examples, pack_tree)
         return cls(answers.tree, answers.weight, segments, labels)
 

@@ -2,6 +2,7 @@
 Sarkar et al. 2024, https://arxiv.org/abs/2405.18654."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax
 import numpy as np
@@ -13,6 +14,19 @@ from align_jax.losses.texts import PairsAndTextsBatch
 from align_jax.types import Example, Mean, Metrics, PackTree, Pair, Scores, pytree
 
 
+def wrong_phrases(example: Example) -> str:
+    if "rejected" not in example.completions:  # a plain text
+        return ""
+    for name in ("chosen", "rejected"):
+        spans = example.spans.get(name, [])
+        if not spans:
+            return f"'spans' of {name!r} are missing, and the method needs those of both answers: mark their phrases"
+        # Else partners would get lost where the tail of an answer is cut off.
+        if any(span.start > following.start for span, following in zip(spans, spans[1:], strict=False)):
+            return f"'spans' of {name!r} are not in the order of the text: sort them, and their partners"
+    return ""
+
+
 @pytree
 class PhraseBatch(PairsAndTextsBatch):
     """Pairs with marked phrases: the n-th of `spans["rejected"]` stands where the n-th of `spans["chosen"]` was right.
@@ -20,18 +34,15 @@ class PhraseBatch(PairsAndTextsBatch):
     A phrase without its partner, which may have been cut off, does not count.
     """
 
+    reads: ClassVar = PairsAndTextsBatch.reads._replace(check=wrong_phrases)
     phrases: jax.Array  # i32[B, 2, R] number of the phrase of chosen, rejected that a token is in, from 1; 0 in none
 
     @classmethod
     def pack(cls, examples: Sequence[Example], pack_tree: PackTree) -> "PhraseBatch":
-        """Raises ValueError for spans out of order: partners would get lost where the tail of an answer is cut off."""
         phrases = np.zeros((pack_tree.batch_size, 2, pack_tree.completion_length), np.int32)
         for example, row in zip(examples, phrases, strict=False):
             for numbers, name in zip(row, ("chosen", "rejected"), strict=True):
-                spans = example.spans.get(name, [])
-                if any(span.start > following.start for span, following in zip(spans, spans[1:], strict=False)):
-                    raise ValueError(f"example {example.id!r}: spans of {name!r} are not in the order of the text")
-                numbers[:] = number_tokens(spans, len(numbers))
+                numbers[:] = number_tokens(example.spans.get(name, ()), len(numbers))
         pairs = PairsAndTextsBatch.pack(examples, pack_tree)
         return cls(pairs.tree, pairs.weight, pairs.text_weight, phrases)
 

@@ -25,6 +25,16 @@ from align_jax.types import (
 IMAGE_ERROR = "image_recognition_error"  # as the published data call it
 
 
+def wrong_labels(example: Example) -> str:
+    for name in ("rejected", "revised"):
+        for span in example.spans.get(name, ()):
+            if isinstance(span.label, str) and (span.label, name) != (IMAGE_ERROR, "revised"):
+                return (
+                    f"a span of {name!r} is labelled {span.label!r}: write a weight, or on 'revised' {IMAGE_ERROR!r}"
+                )
+    return ""
+
+
 @pytree
 class RevisedBatch(PreferenceBatch):
     """A true (chosen), a generated (rejected) and a revised answer; true and revised also behind a masked image.
@@ -33,7 +43,7 @@ class RevisedBatch(PreferenceBatch):
     `IMAGE_ERROR` marks where the revised answer mends what was misread in the image.
     """
 
-    reads: ClassVar = Reads(completions=("chosen", "rejected", "revised"), views=("corrupted",))
+    reads: ClassVar = Reads(completions=("chosen", "rejected", "revised"), views=("corrupted",), check=wrong_labels)
     masked: PromptTree  # K = 2: chosen, revised; and `tree` has K = 3: chosen, rejected, revised
     weights: jax.Array  # f32[B, 2, R] of rejected, revised; 1 where no span says otherwise
     misread: jax.Array  # f32[B, R] 1 on marked tokens of revised

@@ -2,6 +2,7 @@
 https://arxiv.org/abs/2502.04371."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,22 +15,25 @@ from align_jax.losses.ranked import RankedBatch
 from align_jax.types import Example, Mean, Metrics, PackTree, Pair, Scores, pytree
 
 
+def wrong_scores(example: Example) -> str:
+    scores = example.ranked_scores
+    ranked = len(scores) >= len(example.ranked) and sorted(scores, reverse=True) == list(scores)
+    return "" if ranked else "'scores' must hold one for each of 'ranked', the best first"
+
+
 @pytree
 class RewardedBatch(RankedBatch):
     """Ranked answers with the reward of each (the record's `scores`), such as an IoU."""
 
+    reads: ClassVar = RankedBatch.reads._replace(check=wrong_scores)
     rewards: jax.Array  # f32[B, K]; 0 where there is no answer
 
     @classmethod
     def pack(cls, examples: Sequence[Example], pack_tree: PackTree) -> "RewardedBatch":
-        """Raises ValueError for ranked answers without a reward each, or not ranked by it."""
         ranked = RankedBatch.pack(examples, pack_tree)
         rewards = np.zeros(ranked.present.shape, np.float32)
         for example, row in zip(examples, rewards, strict=False):
-            scores = example.ranked_scores[: len(example.ranked)]
-            if len(scores) < len(example.ranked) or sorted(scores, reverse=True) != list(scores):
-                raise ValueError(f"example {example.id!r}: 'scores' must hold one for each ranked answer, best first")
-            row[: len(scores)] = scores
+            row[: len(example.ranked)] = example.ranked_scores[: len(example.ranked)]
         return cls(ranked.tree, ranked.weight, ranked.present, rewards)
 
 

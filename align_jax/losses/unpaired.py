@@ -25,14 +25,18 @@ ANSWERS = ("chosen", "rejected")
 EMPTY = np.zeros(0, np.int32)
 
 
+def has_no_answer(example: Example) -> str:
+    return "" if any(name in example.completions for name in ANSWERS) else "has neither 'chosen' nor 'rejected'"
+
+
 @pytree
 class UnpairedBatch:
     """A chosen completion, a rejected one, or both; a missing one is empty and does not count.
 
-    A record with neither does not count at all. The prompt is computed once, whatever there is.
+    The prompt is computed once, whatever there is.
     """
 
-    reads: ClassVar = Reads()  # nothing is required of a record
+    reads: ClassVar = Reads(check=has_no_answer)
     tree: PromptTree  # K = 2: chosen, rejected
     weight: jax.Array
     present: jax.Array  # f32[B, 2] 1 where there is a chosen, a rejected completion

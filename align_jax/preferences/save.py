@@ -50,7 +50,11 @@ def save(path: str | os.PathLike, records: Iterable[Record], root: str | os.Path
 
 
 def _row(record: Record, target: Path, root: Path) -> dict[str, Any]:
-    if clash := sorted(set(record.meta) & set(FIELDS)):
+    more = {"answers": dict(record.answers), "ranked": list(record.ranked), "scores": list(record.scores)}
+    more["views"] = {name: _files(images, target, root) for name, images in record.views.items()}
+    more["spans"] = {name: [span._asdict() for span in spans] for name, spans in record.spans.items()}
+    more = {field: value for field, value in more.items() if value}
+    if clash := sorted(set(record.meta) & {*FIELDS, *more}):
         raise ValueError(f"meta of {record.id!r} has entries that are called like fields: {', '.join(clash)}")
     row = {"id": record.id, "prompt": record.prompt, "images": _files(record.images, target, root)}
     if record.videos:
@@ -60,11 +64,7 @@ def _row(record: Record, target: Path, root: Path) -> dict[str, Any]:
     if record.rejected_images is not None:
         row["rejected_images"] = _files(record.rejected_images, target, root)
     row |= {k: v for k, v in (("chosen", record.chosen), ("rejected", record.rejected)) if v is not None}
-    more = {"answers": dict(record.answers), "ranked": list(record.ranked), "scores": list(record.scores)}
-    more["views"] = {name: _files(images, target, root) for name, images in record.views.items()}
-    more["spans"] = {name: [span._asdict() for span in spans] for name, spans in record.spans.items()}
-    row |= {k: v for k, v in more.items() if v}
-    return row | dict(record.meta)
+    return row | more | dict(record.meta)
 
 
 def _files(media: Iterable[bytes | str], target: Path, root: Path, kind: str = "images") -> list[str]:

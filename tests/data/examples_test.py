@@ -214,6 +214,17 @@ def test_what_a_method_reads_and_a_record_lacks_is_named(encode, reads, message)
         dataclasses.replace(encode, reads=reads)(record)
 
 
+def only_short(example):
+    return "is too long" if len(example.completions["chosen"]) > 2 else ""
+
+
+def test_what_a_method_finds_wrong_is_a_reject_with_its_place(encode):
+    strict = dataclasses.replace(encode, reads=Reads(check=only_short))
+    strict(dataclasses.replace(RECORD, chosen="a"))
+    with pytest.raises(RecordError, match="pairs.jsonl:3: is too long"):
+        strict(dataclasses.replace(RECORD, where="pairs.jsonl:3"))
+
+
 def test_a_view_of_the_config_serves_a_record_that_has_none(encode):
     both = dataclasses.replace(encode, reads=Reads(views=("noisy",)), views={"noisy": noise})
     assert both(RECORD).views["noisy"].media.pixels.shape == (8, 4, 4, 3)

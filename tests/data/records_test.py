@@ -167,9 +167,11 @@ def test_what_some_methods_need_besides_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"answers": ["a mug"]}, "'answers' is a list: it must be an object"),
         ({"answers": {"revised": 3}}, "'revised' is a number"),
-        ({"ranked": ["a cup", ""]}, "'ranked' is empty"),
+        ({"ranked": ["a cup", ""]}, r"'ranked\[1\]' is empty"),
+        ({"ranked": ["a cup", None]}, r"'ranked'\[1\] is null: leave it out, and its score"),
+        ({"scores": [1, float("nan")]}, "'scores' holds something that is no number"),
+        ({"spans": {"chosen": [{"start": 0, "end": 5, "label": float("nan")}]}}, "must be"),
         ({"scores": [1]}, "1 'scores' for 2 'ranked' answers"),
         ({"scores": [1, "N/A"]}, "'scores' holds something that is no number"),
         ({"views": {"similar": ["../../etc/passwd"]}}, "leaves the data root"),
@@ -182,3 +184,10 @@ def test_what_some_methods_need_besides_is_read(tmp_path):
 def test_what_some_methods_need_is_checked(tmp_path, change, message):
     with pytest.raises(RecordError, match=message):
         parse_record(MORE | change, "f:1", tmp_path)
+
+
+def test_columns_that_only_share_a_name_stay_as_they_are(tmp_path):
+    row = {"prompt": "What is it?", "answers": ["a mug"], "scores": {"good": 1}, "views": [1], "ranked": "first"}
+    record = parse_record(row, "f:1", tmp_path)
+    assert record.meta == {key: row[key] for key in row if key != "prompt"}
+    assert (record.answers, record.scores, record.views, record.ranked) == ({}, (), {}, ())

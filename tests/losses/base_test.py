@@ -4,7 +4,8 @@ import pytest
 
 from align_jax.losses import Objective
 from align_jax.losses.mdpo import ImagePairBatch
-from align_jax.types import Mean
+from align_jax.types import Mean, PreferenceBatch
+from tests.losses import cases
 
 
 def test_every_term_of_a_mixture_keeps_its_denominator():
@@ -33,3 +34,23 @@ def test_a_wrong_objective_is_refused_with_what_would_be_right(terms, message):
 
 def test_a_dotted_name_reaches_a_file_outside_of_the_package():
     assert Objective.build({"name": "align_jax.losses.dpo", "beta": 0.2}).losses[0].keywords == {"beta": 0.2}
+
+
+def test_what_two_terms_measure_each_in_its_way_keeps_two_names():
+    mask, weight = cases.mask(), cases.weight()
+    scores = [cases.pair(cases.logps(mask, seed), mask) for seed in (1, 2)]
+    batch = PreferenceBatch(None, jnp.asarray(weight))
+
+    def margins(*terms):
+        _, metrics, _ = Objective.build(terms)(*scores, batch, {})
+        return {name: metric.value for name, metric in metrics.items() if "margins" in name}
+
+    dpo, ipo = {"name": "dpo", "beta": 0.1}, {"name": "ipo", "beta": 0.5}
+    both = margins(dpo, ipo)
+    assert both == {"rewards/margins": margins(dpo)["rewards/margins"],
+                    "ipo/rewards/margins": margins(ipo)["rewards/margins"]}  # fmt: skip
+
+
+def test_an_objective_of_two_models_wants_two_that_score_the_same():
+    with pytest.raises(ValueError, match="kl needs a reference"):
+        Objective.build([{"name": "tests.losses.lonely"}])

@@ -110,9 +110,7 @@ def test_rows_of_weight_zero_give_zero_gradient_and_no_nan(case):
 def silent_fields(batch):
     """True for weights and other marks of presence, False for trees: rows that count no more, but hold something."""
     is_tree = lambda x: isinstance(x, PromptTree)  # noqa: E731
-    return jax.tree.map(
-        lambda x: jax.tree.map(lambda _: False, x) if is_tree(x) else True, batch, is_leaf=is_tree
-    )
+    return jax.tree.map(lambda x: jax.tree.map(lambda _: False, x) if is_tree(x) else True, batch, is_leaf=is_tree)
 
 
 def test_padding_rows_and_tokens_change_nothing(case):

@@ -5,6 +5,7 @@ import pytest
 from align_jax.losses.dense_dpo import DensePreferenceBatch, changed_tokens, dense_dpo
 from align_jax.types import Pair, Scores
 from tests import tiny
+from tests.losses import cases
 from tests.losses.contract_test import batch_of
 
 PROMPT = np.array([90, 91, 92])
@@ -65,6 +66,17 @@ def test_value_equals_the_paper(normalize):
         return Pair(*(Scores(jnp.asarray(x[i], jnp.float32), jnp.asarray(mask[i], jnp.float32)) for i in range(2)))
 
     batch = DensePreferenceBatch(None, jnp.ones(3), jnp.asarray(changed, jnp.float32))
+
+    def ours(x):
+        return dense_dpo(pair(x), pair(reference), batch, beta=beta, gamma=gamma, normalize=normalize)[0].value
+
+    def theirs(x):
+        weights = mask * np.where(np.moveaxis(changed, 1, 0), gamma, 1.0)
+        totals = (weights * (x - reference)).sum(-1) / (weights.sum(-1) if normalize else 1.0)
+        return np.log1p(np.exp(-beta * (totals[0] - totals[1]))).mean()
+
+    np.testing.assert_allclose(theirs(policy), np.mean(expected))
+    cases.check(ours, theirs, policy.astype(np.float32), mask)
     mean, _ = dense_dpo(pair(policy), pair(reference), batch, beta=beta, gamma=gamma, normalize=normalize)
     np.testing.assert_allclose(mean.value, np.mean(expected), rtol=1e-5)
 

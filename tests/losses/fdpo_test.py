@@ -84,5 +84,11 @@ def test_a_segment_without_tokens_of_its_own_is_skipped():
 
 
 def test_an_unknown_label_is_refused_by_name():
-    with pytest.raises(ValueError, match="'a': a segment is 'good', not one of accurate"):
-        pack([Span(0, 2, "good")])
+    def check(spans):
+        ids = {"chosen": np.arange(5, 9, dtype=np.int32)}
+        return SegmentBatch.reads.check(Example("a", Prompt(np.array([1, 4], np.int32)), ids, spans={"chosen": spans}))
+
+    assert check([Span(0, 2, "Accurate"), Span(2, 3, "unsure")]) == ""
+    assert "labelled 'good': write one of accurate" in check([Span(0, 2, "good")])
+    assert "labelled '1.0'" in check([Span(0, 2)]), "a label that is left out is none of them"
+    assert "5 segments" in check([Span(0, 2, "accurate")] * 5)

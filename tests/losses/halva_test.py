@@ -1,6 +1,5 @@
 import jax
 import numpy as np
-import pytest
 
 from align_jax.data.pack import TreePacker
 from align_jax.losses import Objective
@@ -81,9 +80,14 @@ def test_phrases_are_numbered_in_order_and_plain_texts_have_none():
     np.testing.assert_array_equal(batch.text_weight, [0, 1, 0])
 
 
-def test_phrases_out_of_order_are_refused():
-    with pytest.raises(ValueError, match="'a': spans of 'chosen'"):
-        PhraseBatch.pack([example("a", (5, 4), chosen=[(3, 4), (0, 2)])], TreePacker(1, 3, 6, pad_id=0))
+def test_records_without_phrases_or_with_unordered_ones_are_refused():
+    check = PhraseBatch.reads.check
+    whole = dict(chosen=[(0, 2), (3, 4)], rejected=[(1, 2), (2, 4)])
+    assert check(example("a", (5, 4), **whole)) == check(example("b", (3,))) == ""
+    assert "'spans' of 'chosen' are not in the order" in check(
+        example("a", (5, 4), **whole | {"chosen": [(3, 4), (0, 2)]})
+    )
+    assert "'spans' of 'rejected' are missing" in check(example("a", (5, 4), chosen=[(0, 2)]))
 
 
 def test_it_mixes_with_the_divergence_on_plain_texts():

@@ -61,14 +61,14 @@ def test_value_and_gradient_equal_the_formula(form, beta=0.3):
     cases.check(loss, expected, policy, mask)
 
 
-def test_packing_wants_a_reward_for_each_answer_in_their_order():
-    def pack(scores):
+def test_each_answer_has_a_reward_in_their_order():
+    def example(scores):
         ranked = [np.array([5, 2], np.int32), np.array([6, 7, 2], np.int32)]
-        example = Example("a", Prompt(np.array([1, 4], np.int32)), ranked=ranked, ranked_scores=scores)
-        return RewardedBatch.pack([example], TreePacker(2, 3, 5, pad_id=0))
+        return Example("a", Prompt(np.array([1, 4], np.int32)), ranked=ranked, ranked_scores=scores)
 
     for scores in ([0.75, 0.5], [0.75, 0.5, 0.25]):  # those past the last answer are not read
-        np.testing.assert_array_equal(pack(scores).rewards, [[0.75, 0.5, 0, 0], [0, 0, 0, 0]])
+        assert RewardedBatch.reads.check(example(scores)) == ""
+        batch = RewardedBatch.pack([example(scores)], TreePacker(2, 3, 5, pad_id=0))
+        np.testing.assert_array_equal(batch.rewards, [[0.75, 0.5, 0, 0], [0, 0, 0, 0]])
     for scores in ([], [0.5], [0.5, 0.75]):
-        with pytest.raises(ValueError, match="'a': 'scores'"):
-            pack(scores)
+        assert "'scores' must hold one for each of 'ranked'" in RewardedBatch.reads.check(example(scores))
