@@ -1,8 +1,9 @@
-"""Methods that experiments/compare.py sets side by side, with the hyper-parameters of their papers.
+"""Methods that experiments/compare.py sets side by side.
 
 All start from one SFT model, read the same pairs in the same order, and take as many steps with the same optimizer.
 For each, learning rate and strength are tuned over the same grid, on a model, scenes and pairs of a seed that is not
-reported.
+reported. The strengths below are where the grid begins, mostly .1 as in DPO, so that methods that share its scale meet
+on equal terms; papers have other ones for some (sppo .001, chip .5). Those of dense_dpo and fdpo are their own.
 """
 
 from ml_collections import ConfigDict
@@ -23,7 +24,7 @@ def get_config():
     config = ConfigDict()
     config.train = common.base()  # the budget: steps, rows, optimizer
     config.train.steps = 110  # one pass over the pairs
-    config.grid = ConfigDict({"learning_rate": (1e-4, 4e-4), "strength": (1.0, 5.0)})  # times the paper's strength
+    config.grid = ConfigDict({"learning_rate": (1e-4, 4e-4), "strength": (1.0, 5.0)})  # times that of the method
     nll = dict(name="chosen_nll")
     config.methods = ConfigDict(
         {

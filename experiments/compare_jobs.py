@@ -30,7 +30,7 @@ class Job:
       folder: of the seed; holds the SFT model and the pairs.
       name: of the job's own folder in it.
       final: whether everything is measured and the model kept; else captions only.
-      scale: of the strength of the method, in multiples of its paper's.
+      scale: of the strength of the method, in multiples of that in its config.
     """
 
     method: str

@@ -55,7 +55,7 @@ def write(
             "Methods": str(len(results)),
             "Seeds": f"{_listed(sorted(before))}; tuned on {_listed(tuned_on)}",
             "Grid": f"learning rates {_listed(grid['learning_rate'])}; "
-            f"strengths {_listed(grid['strength'])} × the paper's",
+            f"strengths {_listed(grid['strength'])} × that of the config",
             "Runs": f"{len(every)}, of which {len(tried)} for tuning",
             "Wall time": f"{_duration(seconds)} on {os.cpu_count()} CPU cores, over all calls: tuning and what was "
             "cut off included",

@@ -35,7 +35,7 @@ class Value:
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """A point of the tuning grid: `f1` is None where the run failed. `scale` multiplies the paper's strength."""
+    """A point of the tuning grid: `f1` is None where the run failed. `scale` multiplies the strength in the config."""
 
     learning_rate: float
     scale: float

@@ -45,7 +45,7 @@ def explanations(board: Board) -> list[str]:
         "which is the first row, and read the same pairs."
         + (" One seed tells nothing of how much another would change." if len(board.seeds) == 1 else ""),
         f"Every method was tuned over the same grid, learning rates {rates} times {scales} × the strength in its "
-        "paper (beta or what takes its place), on a seed that is not reported. The point with the highest F1 of "
+        "config (beta or what takes its place), on a seed that is not reported. The point with the highest F1 of "
         "mentioned objects was chosen."
         + (f" Tuned in learning rate only, for want of a strength: {', '.join(fixed)}." if fixed else ""),
         "A best point at the edge of the grid may mean that the method could do better: here "
@@ -109,7 +109,7 @@ def markdown(board: Board) -> str:
 
 
 def settings(entry: Entry, board: Board) -> tuple[str, str]:
-    """Chosen learning rate, and strength as a multiple of the paper's."""
+    """Chosen learning rate, and strength as a multiple of that in the config."""
     if entry.chosen is None:
         return "", ""
     return f"{entry.chosen.learning_rate:g}", f"× {entry.chosen.scale:g}" if board.tuned(entry) else "none"

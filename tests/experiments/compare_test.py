@@ -28,7 +28,7 @@ def test_every_method_builds_and_its_strength_is_one_of_its_settings(name):
     assert not method["strength"] or method["strength"] in method["loss"][0]
 
 
-def test_the_grid_is_of_learning_rates_and_multiples_of_the_papers_strength():
+def test_the_grid_is_of_learning_rates_and_multiples_of_the_methods_strength():
     axes = config.get_config().grid
     assert compare.grid(METHODS["dpo"], axes) == [(1e-4, 1.0), (1e-4, 5.0), (4e-4, 1.0), (4e-4, 5.0)]
     assert compare.grid(METHODS["sft_on_chosen"], axes) == [(1e-4, 1.0), (4e-4, 1.0)]
