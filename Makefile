@@ -6,6 +6,7 @@ EXTRAS ?=
 ARGS ?=
 WORKDIR ?= runs/quickstart
 SEED ?= 0
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install test quickstart lint format parity clean
@@ -13,12 +14,12 @@ SEED ?= 0
 help:  ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## */make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 	@echo
-	@echo "variables: VENV=$(VENV) PYTHON=$(PYTHON) WORKDIR=$(WORKDIR) SEED=$(SEED) EXTRAS=cuda ARGS='--more flags'"
+	@echo "variables: VENV=$(VENV) PYTHON=$(PYTHON) WORKDIR=$(WORKDIR) SEED=$(SEED) EXTRAS=cuda JOBS=$(JOBS) ARGS='--more flags'"
 
 install: $(VENV)/.installed-$(or $(EXTRAS),base)  ## into $(VENV); EXTRAS=cuda or tpu for accelerators
 
 test: $(VENV)/.installed-test  ## all tests; ARGS go to pytest
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadscope $(ARGS)
 
 quickstart: $(VENV)/.installed-base  ## data, SFT, preferences, DPO and evaluation of a small model, on a CPU
 	$(VENV)/bin/python experiments/quickstart.py --workdir=$(WORKDIR) --seed=$(SEED) $(ARGS)
@@ -32,7 +33,7 @@ format: $(VENV)/.installed-test  ## in place
 	$(VENV)/bin/ruff format
 
 parity: $(VENV)/.installed-test,parity  ## the tests that compare with PyTorch, transformers, PEFT and TRL
-	$(VENV)/bin/python -m pytest -m parity $(ARGS)
+	$(VENV)/bin/python -m pytest -m parity -n $(JOBS) --dist loadscope $(ARGS)
 
 clean:  ## caches and build products; keeps $(VENV) and runs/
 	rm -rf build dist *.egg-info .cache .pytest_cache .ruff_cache

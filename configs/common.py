@@ -1,6 +1,41 @@
 """Settings that all configs share. Everything here can be overridden: --config.optimizer.learning_rate=1e-4"""
 
+import dataclasses
+from collections.abc import Mapping
+
 from ml_collections import ConfigDict, config_dict
+
+# Where a value comes from. "second hand": a review or notes that quote the paper; "ours: not found": it may be
+# published, but was in nothing that was read.
+WHERE = ("paper", "released script", "second hand", "TRL default", "ours: not published", "ours: not found")
+
+
+@dataclasses.dataclass(frozen=True)
+class About:
+    """What a config reproduces, and how far: its constant `ABOUT`, beside `get_config`.
+
+    Attributes:
+      system: its name.
+      paper: arXiv number, address, or title where neither is known.
+      base_model: what the authors start from.
+      modality: "image", "multi-image", "video", "audio", "audio-video" or "text".
+      data: what a record must have besides its prompt and media.
+      survey: section of the survey (https://arxiv.org/abs/2503.14504) that lists it; "" if none does.
+      sources: setting ("optimizer.learning_rate") or hyper-parameter ("dpo.beta") -> where its value comes from: one
+        of `WHERE`.
+      not_published: what could not be read, and is therefore ours or unverified.
+      notes: what else is different here.
+    """
+
+    system: str
+    paper: str
+    base_model: str
+    modality: str
+    data: str
+    survey: str = ""
+    sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    not_published: str = ""
+    notes: str = ""
 
 
 def base() -> ConfigDict:
@@ -41,6 +76,21 @@ def base() -> ConfigDict:
     config.checkpoint = ConfigDict({"keep": 2, "save_every": 500})
     config.log_every = 10
     config.samples = ConfigDict({"every": 0, "count": 4})  # pictures with the model's words, in TensorBoard
+    return config
+
+
+def published() -> ConfigDict:
+    """A run of a published model on pairs in a JSONL file; a system's config changes what it needs to."""
+    config = base()
+    config.steps = 1000
+    config.batch_size = 64
+    config.frozen = ("^vision/",)
+    config.optimizer.learning_rate = 1e-6
+    config.compute.dtype = "bfloat16"
+    config.compute.remat = True
+    config.data.prompt_length = 1024  # of them 576 for a picture of LLaVA-1.5, up to 2880 for one of LLaVA-NeXT
+    config.data.completion_length = 256
+    config.data.source = dict(name="jsonl", path="")
     return config
 
 

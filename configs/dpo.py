@@ -8,6 +8,23 @@ Half a minute on two CPU cores. Rafailov et al. 2023 use beta 0.1 to 0.5 and a l
 
 from configs import common
 
+ABOUT = common.About(
+    system="DPO",
+    paper="2305.18290",
+    base_model="the quickstart's, after SFT",
+    modality="image",
+    data="chosen, rejected",
+    sources={
+        "dpo.beta": "paper",
+        "dpo.label_smoothing": "paper",
+        "chosen_nll.weight": "ours: not published",
+        "optimizer.learning_rate": "ours: not published",
+        "batch_size": "ours: not published",
+        "steps": "ours: not published",
+    },
+    notes="For a model of a million parameters. Published ones: configs/published_dpo.py.",
+)
+
 
 def get_config():
     config = common.base()

@@ -12,15 +12,6 @@ from configs import common
 
 
 def get_config():
-    config = common.base()
-    config.steps = 1000
-    config.batch_size = 64
+    config = common.published()
     config.loss = (dict(name="dpo", beta=0.1),)
-    config.frozen = ("^vision/",)
-    config.optimizer.learning_rate = 1e-6
-    config.compute.dtype = "bfloat16"
-    config.compute.remat = True
-    config.data.prompt_length = 1024  # of them 576 for a picture of LLaVA-1.5, up to 2880 for one of LLaVA-NeXT
-    config.data.completion_length = 256
-    config.data.source = dict(name="jsonl", path="")
     return config

@@ -8,6 +8,15 @@ One minute on two CPU cores.
 
 from configs import common
 
+ABOUT = common.About(
+    system="SFT",
+    paper="",
+    base_model="none: from scratch",
+    modality="image",
+    data="chosen",
+    sources=dict.fromkeys(("optimizer.learning_rate", "batch_size", "steps"), "ours: not published"),
+)
+
 
 def get_config():
     config = common.base()
