@@ -32,12 +32,9 @@ def get_config():
             "dpo": method(dict(name="dpo", beta=0.1)),
             "dpo+nll": method(dict(name="dpo", beta=0.1), dict(nll, weight=0.5)),
             "ipo": method(dict(name="ipo", beta=0.1)),
-            "hinge": method(dict(name="hinge", beta=0.1)),
-            "sigmoid_norm": method(dict(name="sigmoid_norm", beta=1.0)),
             "sppo": method(dict(name="sppo", beta=0.1)),
             "apo_zero": method(dict(name="apo_zero", beta=0.1)),
             "f_dpo_js": method(dict(name="f_dpo", beta=0.1, divergence="js")),
-            "ld_dpo": method(dict(name="ld_dpo", beta=0.1)),
             "wpo": method(dict(name="wpo", beta=0.1)),
             "kto": method(dict(name="kto", beta=0.1)),
             "bco": method(dict(name="bco", beta=0.1)),
@@ -54,9 +51,7 @@ def get_config():
             "chip": method(dict(name="chip", beta=0.1), views=NOISE),
             "v_dpo": method(dict(name="v_dpo", beta=0.1), views=BLANK),
             "povid": method(dict(name="povid", beta=0.1), views=NOISE),
-            "token_tpo": method(dict(name="token_tpo", beta=0.1), views=NOISE),
             "amp": method(dict(name="amp", beta=0.1)),
-            "perpo": method(dict(name="perpo", beta=0.1)),
             "fdpo": method(dict(name="fdpo", beta=0.5)),
         }
     )

@@ -10,10 +10,28 @@ the attacked picture, the clean one, the true label, what the attack says, and t
      "chosen": "a photo of a dog", "rejected": "a photo of a bus", "ranked": ["a photo of a cat", "a photo of a cup"]}
 
 The authors train all of CLIP ViT-B/32 with Adamax, and pick from all 100 classes. Other kinds of preference loss are
-"ipo" and "kto", each with a beta and lambda of its own: --config.loss="(dict(name='contrastive_po', kind='kto'),)".
+"ipo" and "kto", each with a beta and lambda of its own:
+
+    --config.loss="({'name': 'contrastive_po', 'kind': 'kto'},)"
 """
 
 from configs import common
+
+ABOUT = common.About(
+    system="PO (contrastive)",
+    survey="3.3.4",
+    paper="2411.08923",
+    base_model="CLIP ViT-B/32",
+    modality="image",
+    data="chosen, rejected, ranked, views.clean",
+    sources={
+        "contrastive_po.kind": "released script",
+        "optimizer.learning_rate": "released script",
+        "batch_size": "released script",
+        "steps": "released script",
+        "frozen": "released script",
+    },
+)
 
 
 def get_config():

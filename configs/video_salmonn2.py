@@ -1,11 +1,12 @@
 """video-SALMONN 2 (mrDPO, https://arxiv.org/abs/2506.15220): rounds of DPO with the NLL of the true caption.
 
-    python experiments/train.py --config=configs/video_salmonn2.py --workdir=runs/video_salmonn2/2 \\
-        --config.init_from=runs/video_salmonn2/1 --config.data.source.path=pairs2.jsonl
+    python experiments/rounds.py --config=configs/video_salmonn2.py --workdir=runs/video_salmonn2 --rounds=3 \\
+        --config.init_from=llava-onevision-qwen2-7b-ov-hf --config.data.source.path='pairs_{round}.jsonl' \\
+        --plain_first --rebirth
 
-This is one round after the first, which is plain DPO: --config.loss="({'name': 'dpo', 'beta': 0.1},)". A round starts
-from the one before, which is its reference, with pairs that are sampled from it; in the end the captions of the last
-one fine-tune the model from before all rounds ("rebirth"). A record has a third answer:
+The first round is plain DPO. A round starts from the one before, which is its reference, with pairs that are sampled
+from it; in the end the captions of the last one fine-tune the model from before all rounds ("rebirth"). One round
+alone is `experiments/train.py --config=configs/video_salmonn2.py`. A record has a third answer:
 
     {"id": "1", "videos": [["1/0.jpg", "1/1.jpg"]], "prompt": "Describe it.", "chosen": "A dog runs, and barks.",
      "rejected": "A cat runs.", "answers": {"truth": "A dog runs after a ball, and barks."}}

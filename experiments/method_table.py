@@ -24,26 +24,6 @@ WRITE = flags.DEFINE_bool("write", False, "Replace what README.md has between it
 README = Path(__file__).parent.parent / "README.md"
 START, END = "<!-- methods: python experiments/method_table.py --write -->\n", "<!-- /methods -->\n"
 
-# Of configs that have no ABOUT of their own.
-GIVEN = {
-    "contrastive_po": About(
-        system="PO (contrastive)",
-        survey="3.3.4",
-        paper="2411.08923",
-        base_model="CLIP ViT-B/32",
-        modality="image",
-        data="chosen, rejected, ranked, views.clean",
-        sources={
-            "contrastive_po.kind": "released script",
-            "optimizer.learning_rate": "released script",
-            "batch_size": "released script",
-            "steps": "released script",
-            "frozen": "released script",
-        },
-    )
-}
-
-
 class Method(NamedTuple):
     """A config that reproduces something."""
 
@@ -57,7 +37,7 @@ def methods() -> list[Method]:
     found = []
     for info in pkgutil.iter_modules(configs.__path__):
         module = importlib.import_module(f"configs.{info.name}")
-        about = getattr(module, "ABOUT", GIVEN.get(info.name))
+        about = getattr(module, "ABOUT", None)
         if about is not None:
             found.append(Method(info.name, about, module.get_config()))
     return sorted(found, key=lambda method: (method.about.survey, method.about.system.lower()))

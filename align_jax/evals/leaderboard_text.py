@@ -123,7 +123,7 @@ def verdict(entry: Entry) -> str:
     if gap is None:
         return entry.verdict
     low, high = metric.show(gap.low, "+"), metric.show(gap.high, "+")
-    return f"{gap.verdict}{_worse(entry)}: {metric.show(gap.value, '+')} ({low} to {high})"
+    return f"{gap.verdict}: {metric.name} {metric.show(gap.value, '+')} ({low} to {high}){_worse(entry)}"
 
 
 def _worse(entry: Entry) -> str:

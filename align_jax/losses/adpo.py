@@ -118,15 +118,18 @@ def adpo(
 
     NLL is that of the chosen answer to the adversarial image, averaged over its tokens. The rejected answer is the
     record's; the paper generates it on the adversarial image. The paper trains the vision tower alone: `frozen` of the
-    config. Its objective is known here from a survey, which prints the second log-ratio with a plus: taken as a slip.
+    config. Its objective is known here from a survey, which prints the second log-ratio with a plus (taken as a slip),
+    and from a reader's notes, by which the attack moves the tower's features away from those of the clean image, where
+    this one raises the NLL, and the NLL's tokens are weighted by the model's confidence, which they are not here.
 
     Args:
       policy: scores f32[B, R].
       reference: the same under the reference model, behind the same adversarial image.
       batch: weights rows.
-      beta: as in DPO; the paper's value is not known here.
+      beta: as in DPO.
       lam: weight of the NLL.
-      radius: of the attack, in normalised pixels: by default about 4/255 of CLIP's, ours as is all of the attack.
+      radius: of the attack, in normalised pixels: by default about 4/255 of CLIP's; the notes have half of it, see
+        configs/adpo.py.
       step_size: of the attack; by default about 1/255.
       steps: of the attack.
     """

@@ -97,8 +97,8 @@ def contrastive_po(
       batch: weights rows.
       kind: "dpo", "ipo" (of whole log-probabilities) or "kto" (which makes rows depend on each other).
       beta: as in DPO, IPO (its tau) or KTO. None is what the authors set: 1, 0.01 and 1.5.
-      lam: weight of the divergence. None is what the authors set: 1, 0.01 and 0.01. Their released script does not
-        hand it on to the loss, which then takes 1.
+      lam: weight of the divergence. None is what the authors set: 1, 0.01 and 0.01, that of IPO in its training script
+        alone, which does not hand it on to the loss, so that 1 is taken.
 
     Raises:
       ValueError: another kind.

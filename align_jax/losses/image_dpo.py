@@ -47,13 +47,13 @@ def image_dpo(
     """DPO between two images: the chosen text should follow from the right one rather than from the worse one.
 
     Records need no rejected text. Policy and reference see the same worse image; in the paper it is a semantic edit,
-    a blur or a pixelation of the right one. No code for training is released.
+    a blur or a pixelation of the right one.
 
     Args:
       policy: scores f32[B, R] of the chosen completion behind both images.
       reference: the same under the reference model.
       batch: weights rows.
-      beta: as in DPO; the paper's value is not known here.
+      beta: as in DPO; 0.5 in the authors' script, see configs/vvlm.py.
     """
     right = beta * log_ratio(policy.chosen, reference.chosen)
     worse = beta * log_ratio(policy.chosen_corrupted, reference.chosen_corrupted)
