@@ -24,6 +24,7 @@ WRITE = flags.DEFINE_bool("write", False, "Replace what README.md has between it
 README = Path(__file__).parent.parent / "README.md"
 START, END = "<!-- methods: python experiments/method_table.py --write -->\n", "<!-- /methods -->\n"
 
+
 class Method(NamedTuple):
     """A config that reproduces something."""
 

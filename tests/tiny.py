@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from align_jax.models import mllm
+from align_jax.train import step
 from align_jax.types import Example, Prompt, PromptTree, Span, Tiles
 
 VOCAB, IMAGE_TOKEN, EOS = 40, 3, 2
@@ -23,6 +24,14 @@ CONFIG = mllm.MLLMConfig.from_dict(
 
 def policy(config: mllm.MLLMConfig = CONFIG):
     return mllm.build(config)
+
+
+def evaluate(objective):
+    """`(params, reference, batch, memory) -> (means, metrics, memory)`: an objective of the tiny model."""
+    scores = step.make_scores(policy(), objective)
+    return lambda params, reference, batch, memory: step.judge(
+        objective, *scores(params, reference, batch), batch, memory
+    )
 
 
 @functools.cache

@@ -15,7 +15,6 @@ from align_jax.data.pack import TreePacker
 from align_jax.data.records import Record, RecordError
 from align_jax.data.templates import ChatTemplate, train_tokenizer
 from align_jax.losses import Objective
-from align_jax.train.step import make_evaluate
 from align_jax.types import PreferenceBatch, Prompt, Tiles, TwoSidedBatch
 from tests import tiny
 from tests.losses.contract_test import assert_close, batch_of
@@ -33,7 +32,7 @@ def dpo():
     """DPO's mean and metrics over examples, in one tree or in two."""
     one = Objective.build({"name": "dpo"})
     both = dataclasses.replace(one, batch=TwoSidedBatch)
-    evaluate = {o.batch: jax.jit(make_evaluate(tiny.policy(), o)) for o in (one, both)}
+    evaluate = {o.batch: jax.jit(tiny.evaluate(o)) for o in (one, both)}
 
     def run(examples, two_sided: bool):
         objective = both if two_sided else one

@@ -9,7 +9,7 @@ from jax.nn import log_sigmoid
 
 from align_jax.losses.base import loss
 from align_jax.losses.dense_dpo import DensePreferenceBatch, dense_dpo
-from align_jax.losses.dpo import dpo, preference_metrics
+from align_jax.losses.dpo import dpo, log_ratio, preference_metrics
 from align_jax.losses.image_dpo import image_dpo
 from align_jax.losses.mdpo import ImagePair, ImagePairBatch
 from align_jax.types import Example, Mean, Metrics, PackTree, Scores, pytree
@@ -79,13 +79,11 @@ def chip(
     if form != "code":
         raise ValueError(f'form is "paper" or "code", not {form!r}')
 
-    def log_ratio(policy: Scores, reference: Scores, side: int) -> jax.Array:  # -> f32[B]
-        weights = policy.mask * (1 + (segment_weight - 1) * batch.changed[:, side])
-        return (weights * (policy.logps - reference.logps)).sum(-1)
+    def reward(policy: Scores, reference: Scores, side: int) -> jax.Array:  # -> f32[B]
+        return beta * log_ratio(policy, reference, 1 + (segment_weight - 1) * batch.changed[:, side])
 
-    chosen = beta * log_ratio(policy.chosen, reference.chosen, 0)
-    rejected = beta * log_ratio(policy.rejected, reference.rejected, 1)
-    corrupted = beta * log_ratio(policy.chosen_corrupted, reference.chosen_corrupted, 0)
+    chosen, rejected = reward(policy.chosen, reference.chosen, 0), reward(policy.rejected, reference.rejected, 1)
+    corrupted = reward(policy.chosen_corrupted, reference.chosen_corrupted, 0)
     losses = -log_sigmoid(chosen - rejected + chosen - corrupted + beta * gam * tokens)
     metrics = preference_metrics(policy, chosen, rejected, batch.weight)
     return Mean.of(losses, batch.weight), metrics | extra | {"rewards/corrupted": Mean.of(corrupted, batch.weight)}

@@ -8,7 +8,7 @@ import numpy as np
 from jax.nn import log_sigmoid
 
 from align_jax.losses.base import loss
-from align_jax.losses.dpo import preference_metrics
+from align_jax.losses.dpo import log_ratio, preference_metrics
 from align_jax.types import Example, Mean, Metrics, PackTree, Pair, PreferenceBatch, Scores, pytree, row_weight
 
 
@@ -84,12 +84,12 @@ def dense_dpo(
         and gamma 1.1: the two settings are not comparable, since the divisor makes beta 60 to 100 times weaker.
     """
 
-    def log_ratio(policy: Scores, reference: Scores, changed: jax.Array) -> jax.Array:  # -> f32[B]
+    def reward(policy: Scores, reference: Scores, changed: jax.Array) -> jax.Array:  # -> f32[B]
         weights = policy.mask * (1 + (gamma - 1) * changed)
-        total = (weights * (policy.logps - reference.logps)).sum(-1)
+        total = beta * log_ratio(policy, reference, weights)
         return total / jax.numpy.maximum(weights.sum(-1), 1.0) if normalize else total
 
-    chosen = beta * log_ratio(policy.chosen, reference.chosen, batch.changed[:, 0])
-    rejected = beta * log_ratio(policy.rejected, reference.rejected, batch.changed[:, 1])
+    chosen = reward(policy.chosen, reference.chosen, batch.changed[:, 0])
+    rejected = reward(policy.rejected, reference.rejected, batch.changed[:, 1])
     metrics = preference_metrics(policy, chosen, rejected, batch.weight)
     return Mean.of(-log_sigmoid(chosen - rejected), batch.weight), metrics

@@ -32,12 +32,13 @@ def dpo(
     return Mean.of(losses, batch.weight), preference_metrics(policy, beta * chosen, beta * rejected, batch.weight)
 
 
-def log_ratio(policy: Scores, reference: Scores) -> jax.Array:
-    """f32[B]: log pi(y|x) - log pi_ref(y|x).
+def log_ratio(policy: Scores, reference: Scores, weights: jax.Array | None = None) -> jax.Array:
+    """f32[B]: log pi(y|x) - log pi_ref(y|x), of which each token may have a weight, f32[B, R].
 
     The difference is taken token by token: totals are large, and their difference would lose what float32 has.
     """
-    return (policy.logps - reference.logps).sum(-1)
+    ratio = policy.logps - reference.logps
+    return (ratio if weights is None else weights * ratio).sum(-1)
 
 
 def preference_metrics(policy: Pair[Scores], chosen: jax.Array, rejected: jax.Array, weight: jax.Array) -> Metrics:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.nn import log_sigmoid
 
 from align_jax.losses.base import loss
-from align_jax.losses.dpo import preference_metrics
+from align_jax.losses.dpo import log_ratio, preference_metrics
 from align_jax.types import Mean, Metrics, Pair, PreferenceBatch, Scores
 
 
@@ -30,12 +30,10 @@ def ld_dpo(
     """
     shared = jnp.minimum(policy.chosen.length, policy.rejected.length)
 
-    def log_ratio(policy: Scores, reference: Scores) -> jax.Array:  # -> f32[B]
+    def reward(policy: Scores, reference: Scores) -> jax.Array:  # -> f32[B]
         position = jnp.cumsum(policy.mask, axis=-1)  # from 1
-        weights = jnp.where(position <= shared[:, None], 1.0, alpha)
-        return (weights * (policy.logps - reference.logps)).sum(-1)
+        return beta * log_ratio(policy, reference, jnp.where(position <= shared[:, None], 1.0, alpha))
 
-    chosen = beta * log_ratio(policy.chosen, reference.chosen)
-    rejected = beta * log_ratio(policy.rejected, reference.rejected)
+    chosen, rejected = reward(policy.chosen, reference.chosen), reward(policy.rejected, reference.rejected)
     metrics = preference_metrics(policy, chosen, rejected, batch.weight)
     return Mean.of(-log_sigmoid(chosen - rejected), batch.weight), metrics

@@ -48,16 +48,6 @@ def judge(objective: Objective, scores: tuple, reference: tuple | None, batch: B
     return objective(batch.group(scores), None if reference is None else batch.group(reference), batch, memory)
 
 
-def make_evaluate(policy: Policy, objective: Objective, *, chunk: int = 128) -> Callable:
-    """`(params, reference, batch, memory) -> (tuple[Mean], metrics, memory)`: an objective's terms on a batch."""
-    scores = make_scores(policy, objective, chunk=chunk)
-
-    def evaluate(params: Params, reference: Params | None, batch: Batch, memory: Mapping[str, Any]):
-        return judge(objective, *scores(params, reference, batch), batch, memory)
-
-    return evaluate
-
-
 def make_update(
     policy: Policy,
     objective: Objective,

@@ -10,7 +10,7 @@ from align_jax import sharding
 from align_jax.losses import Objective
 from align_jax.models import mllm
 from align_jax.train import state as train_state
-from align_jax.train.step import make_evaluate, make_update
+from align_jax.train.step import make_update
 from tests import tiny
 from tests.losses.contract_test import ROWS, assert_close, batch_of
 
@@ -26,7 +26,7 @@ KINDS = {
 def case(request):
     """An objective, and its jitted value and gradients."""
     objective = Objective.build(KINDS[request.param])
-    evaluate = make_evaluate(tiny.policy(), objective)
+    evaluate = tiny.evaluate(objective)
 
     def loss(params, reference, batch):
         means, metrics, memory = evaluate(params, reference, batch, objective.memory())
