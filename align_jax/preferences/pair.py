@@ -86,10 +86,17 @@ def flip(records: Sequence[Record], fraction: float, seed: int = 0) -> list[Reco
 
 
 def _swapped(record: Record) -> Record:
-    """Each answer keeps the pictures that it was given."""
+    """Each answer keeps the pictures that it was given, and its marked parts; the last of ranked ones comes first."""
     images, other = record.images, record.rejected_images
     if other is not None:
         images, other = other, images
+    names = {"chosen": "rejected", "rejected": "chosen"}
     return dataclasses.replace(
-        record, chosen=record.rejected, rejected=record.chosen, images=images, rejected_images=other
+        record,
+        chosen=record.rejected,
+        rejected=record.chosen,
+        images=images,
+        rejected_images=other,
+        spans={names.get(name, name): spans for name, spans in record.spans.items()},
+        ranked=record.ranked[::-1],
     )

@@ -1,7 +1,10 @@
 import pytest
 
+from align_jax.data import sources
 from align_jax.data.records import Record
 from align_jax.preferences.pair import Choice, all_pairs, best_vs_worst, flip
+from align_jax.preferences.save import save
+from align_jax.types import Span
 
 RECORDS = [Record(str(i), "p", chosen=f"good {i}", rejected=f"bad {i}", meta={"kind": "caption"}) for i in range(10)]
 
@@ -69,3 +72,14 @@ def test_flipping_takes_the_pictures_of_each_side_along():
         "good",
         ("a.png",),
     )
+
+
+def test_flipping_takes_marked_parts_and_ranks_along(tmp_path):
+    spans = {"chosen": (Span(0, 4, "accurate"),), "rejected": (Span(4, 7, "inaccurate"),)}
+    answers = dict(chosen="good", rejected="not bad", ranked=("good", "not bad"), scores=(1.0, 0.0))
+    one = Record("1", "What?", **answers, spans=spans)
+    (flipped,) = flip([one], 1.0)
+    assert flipped.spans == {"chosen": spans["rejected"], "rejected": spans["chosen"]}
+    assert flipped.ranked == ("not bad", "good") and flipped.scores == (1.0, 0.0)
+    save(tmp_path / "flipped.jsonl", [flipped])  # the source checks that spans lie in their texts
+    assert sources.build("jsonl", path=str(tmp_path / "flipped.jsonl"))[0].spans == flipped.spans
