@@ -4,7 +4,8 @@ import pytest
 
 from align_jax.losses import Objective
 from align_jax.losses.mdpo import ImagePairBatch
-from align_jax.types import Mean, PreferenceBatch
+from align_jax.types import Mean, Pair, PreferenceBatch
+from configs import mpo
 from tests.losses import cases
 
 
@@ -54,3 +55,15 @@ def test_what_two_terms_measure_each_in_its_way_keeps_two_names():
 def test_an_objective_of_two_models_wants_two_that_score_the_same():
     with pytest.raises(ValueError, match="kl needs a reference"):
         Objective.build([{"name": "tests.losses.lonely"}])
+
+
+def test_mpo_is_its_three_terms_by_their_weights():
+    # Log-ratios: chosen -1 - (-2) = 1, rejected -3 - (-2) = -1; rewards .1 and -.1, so that BCO's shift is 0. BCO is the
+    # sum of its two halves, and the NLL of the chosen token, 1, is added after the other two were mixed.
+    objective = Objective.build(mpo.get_config().loss)
+    policy, reference = (Pair(cases.totals(a), cases.totals(b)) for a, b in ((-1.0, -3.0), (-2.0, -2.0)))
+    means, _, memory = objective(policy, reference, PreferenceBatch(None, jnp.ones(1)), objective.memory())
+    softplus = lambda x: np.log1p(np.exp(x))  # noqa: E731
+    expected = 0.8 * softplus(-0.2) + 0.2 * (softplus(-0.1) + softplus(-0.1)) + 1.0
+    np.testing.assert_allclose(objective.value(means, [mean.count for mean in means]), expected, rtol=1e-6)
+    assert memory["bco"].count == 2
