@@ -58,8 +58,8 @@ def test_an_objective_of_two_models_wants_two_that_score_the_same():
 
 
 def test_mpo_is_its_three_terms_by_their_weights():
-    # Log-ratios: chosen -1 - (-2) = 1, rejected -3 - (-2) = -1; rewards .1 and -.1, so that BCO's shift is 0. BCO is the
-    # sum of its two halves, and the NLL of the chosen token, 1, is added after the other two were mixed.
+    # Log-ratios: chosen -1 - (-2) = 1, rejected -3 - (-2) = -1; rewards .1 and -.1, so that BCO's shift is 0. BCO is
+    # the sum of its two halves, and the NLL of the chosen token, 1, is added after the other two were mixed.
     objective = Objective.build(mpo.get_config().loss)
     policy, reference = (Pair(cases.totals(a), cases.totals(b)) for a, b in ((-1.0, -3.0), (-2.0, -2.0)))
     means, _, memory = objective(policy, reference, PreferenceBatch(None, jnp.ones(1)), objective.memory())
