@@ -12,7 +12,6 @@ from typing import Any
 from ml_collections import ConfigDict
 from rich.console import Console
 
-CAPTION_TOKENS = 18
 PAIRS = 500  # of the training pairs, on which displacement is measured
 
 
@@ -126,7 +125,7 @@ def _run(job: Job, console: Console) -> dict:
     from align_jax.ask import open_run
     from align_jax.data.sources.scenes import scenes
     from align_jax.losses import Objective
-    from align_jax.measure import measure
+    from align_jax.measure import CAPTION_TOKENS, measure
 
     config = ConfigDict(job.train)
     config.seed, config.loss, config.data.views = job.seed, job.loss, ConfigDict(job.views)

@@ -29,10 +29,8 @@ def make_scores(policy: Policy, objective: Objective, *, chunk: int = 128) -> Ca
         def under(params: Params) -> Callable:
             return lambda tree: score(policy, params, tree, chunk=chunk, statistics=statistics)
 
-        def fixed(params: Params) -> Callable:
-            return under(jax.lax.stop_gradient(params))
-
-        ours, theirs = objective.prepare(batch, fixed(params), None if reference is None else fixed(reference))
+        fixed = under(jax.lax.stop_gradient(params))
+        ours, theirs = objective.prepare(batch, fixed, None if reference is None else under(reference))
         if "kl" in objective.statistics:
             how = dict(chunk=chunk, statistics=objective.statistics)
             both = [score_both(policy, params, reference, tree, **how) for tree in ours.trees()]
